@@ -1,0 +1,44 @@
+"""One LLM generator for any accelerator.
+
+>>> from sagellm_core import SageLLMGenerator
+>>> gen = SageLLMGenerator(backend_type="mock", model_path="any")
+>>> answer = gen.execute("Hello")["text"]
+>>> gen.shutdown()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names load on first use: importing the package must cost next to nothing, because pipelines,
+# command lines and test collectors import it long before, or without ever, needing a model.
+_EXPORTS = {
+    "SageLLMGenerator": "sagellm_core.generator",
+    "GeneratorConfig": "sagellm_core.config",
+    "SageLLMError": "sagellm_core.contract",
+    "SamplingParams": "sagellm_core.contract",
+}
+
+__all__ = ["GeneratorConfig", "SageLLMError", "SageLLMGenerator", "SamplingParams", "__version__"]
+
+if TYPE_CHECKING:
+    from .config import GeneratorConfig
+    from .contract import SageLLMError, SamplingParams
+    from .generator import SageLLMGenerator
+
+
+def __getattr__(name: str) -> Any:
+    module = _EXPORTS.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
