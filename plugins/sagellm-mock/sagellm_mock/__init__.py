@@ -1,0 +1,3 @@
+"""The sagellm-mock distribution."""
+
+__version__ = "0.1.0"
