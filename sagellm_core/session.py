@@ -1,0 +1,109 @@
+"""What a generator has once it is loaded: a provider, a model and an engine over them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .config import GeneratorConfig
+from .contract import ConfigurationError, Engine, EngineConfig, LoadOptions, ProgressCallback
+from .engine import EngineClient, LLMEngine
+from .models import describe
+from .providers import Controls, choose_provider, load_provider
+
+_log = logging.getLogger("sagellm")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open engine and the record of how it came to be."""
+
+    engine: Engine
+    client: EngineClient
+    #: The stamp on every result: name, dist, version, device, why, dtype, quantization, notes.
+    provider: dict[str, Any]
+    #: Seconds from the start of choosing to a ready engine.
+    load_s: float
+
+    def close(self) -> None:
+        """Close the engine and the model. May be called twice."""
+        self.engine.close()
+
+
+def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None = None) -> Session:
+    """Choose a provider, load the model, open the engine.
+
+    :raises SageLLMError: whichever stage failed, as its own type.
+    """
+    began = time.monotonic()
+    if config.trust_remote_code:
+        _log.warning("trust_remote_code=True has no effect: code of a model is never run")
+    controls = Controls.from_environment(
+        backend=config.backend_type,
+        disable=config.disable_plugins,
+        allow_fallback=config.allow_fallback,
+    )
+    choice = choose_provider(
+        config.model_path,
+        controls,
+        describe=partial(describe, on_progress=on_progress),
+        device_index=config.device_index,
+    )
+    provider = load_provider(choice)
+    model = provider.load_model(
+        LoadOptions(
+            dtype=config.wanted_dtype,
+            quantization=config.wanted_quantization,
+            cache_dir=cache_directory(config.cache_dir),
+            provider_options=config.provider_options,
+            on_progress=on_progress,
+        )
+    )
+    try:
+        if config.max_model_len is not None and config.max_model_len > model.max_model_len:
+            raise ConfigurationError(
+                f"max_model_len={config.max_model_len} is more than the model's context of "
+                f"{model.max_model_len} tokens.",
+                hint=f"Use at most {model.max_model_len}, or leave it out.",
+            )
+        engine = LLMEngine.open(
+            provider,
+            model,
+            EngineConfig(
+                max_model_len=config.max_model_len,
+                max_num_seqs=config.max_num_seqs,
+                max_prefill_tokens=config.max_prefill_tokens,
+                max_waiting=config.max_waiting,
+                block_size=config.block_size,
+                num_blocks=config.num_blocks,
+                kv_memory_bytes=config.kv_memory_bytes,
+            ),
+        )
+    except BaseException:
+        model.close()
+        raise
+    stamp = {
+        **provider.stamp(),
+        "dtype": model.dtype,
+        "quantization": model.quantization,
+        "notes": list(model.notes),
+    }
+    return Session(engine, EngineClient(engine), stamp, time.monotonic() - began)
+
+
+def cache_directory(configured: str | None = None) -> Path:
+    """Where converted files are kept.
+
+    The configured directory, or ``$SAGELLM_CACHE_DIR``, or ``sagellm`` below
+    ``$XDG_CACHE_HOME`` or ``~/.cache``. It need not exist.
+    """
+    chosen = configured or os.environ.get("SAGELLM_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sagellm"
