@@ -1,0 +1,158 @@
+"""The registry's file: read without a lock, changed under one, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelRegistryError
+
+_LOCK_SECONDS = 10.0
+
+
+def model_root() -> Path:
+    """``$SAGE_SAGELLM_MODEL_ROOT``, or ``~/.sage/models/sagellm``; read anew at each call."""
+    configured = os.environ.get("SAGE_SAGELLM_MODEL_ROOT", "").strip()
+    try:
+        if configured:
+            return Path(configured).expanduser().absolute()
+        return Path("~/.sage/models/sagellm").expanduser()
+    except RuntimeError as error:
+        raise ModelRegistryError(
+            f"The model registry's place cannot be told: {error}",
+            hint="Set SAGE_SAGELLM_MODEL_ROOT to a directory.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFile:
+    """``metadata.json`` under ``root``."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: Path | str | None) -> RegistryFile:
+        """The file under ``root``, or under :func:`model_root`."""
+        return cls(model_root() if root is None else Path(root).expanduser().absolute())
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.root / "metadata.json"
+
+    def read(self) -> dict[str, Any]:
+        """Its entries. A corrupt file is set aside with a warning and counts as empty.
+
+        :raises ModelRegistryError: it cannot be read.
+        """
+        entries = self._parse()
+        if entries is None:
+            try:
+                with self._locked():
+                    entries = self._parse_or_set_aside()
+            except ModelRegistryError:
+                self._warn("is corrupt, and cannot be set aside; it counts as empty")
+                entries = {}
+        return entries
+
+    @contextmanager
+    def change(self) -> Iterator[dict[str, Any]]:
+        """Its entries, written back when the block ends without an exception.
+
+        :raises ModelRegistryError: it cannot be locked or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with self._locked():
+            entries = self._parse_or_set_aside()
+            before = json.dumps(entries)
+            yield entries
+            if json.dumps(entries) != before:
+                self._write(entries)
+
+    def _parse(self) -> dict[str, Any] | None:
+        """The entries, or ``None`` when the file is corrupt."""
+        try:
+            value = json.loads(self.path.read_bytes().decode("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise ModelRegistryError(
+                f"The model registry {self.path} cannot be read: {error.strerror or error}.",
+                hint="Check its permissions, or set SAGE_SAGELLM_MODEL_ROOT.",
+            ) from error
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def _parse_or_set_aside(self) -> dict[str, Any]:
+        entries = self._parse()
+        if entries is not None:
+            return entries
+        number = 1
+        while (aside := self.path.with_name(f"metadata.json.corrupt-{number}")).exists():
+            number += 1
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._warn(f"was corrupt and is now {aside.name}; a new registry begins")
+        return {}
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.root / "metadata.json.lock", timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ModelRegistryError(
+                f"The model registry {self.path} was locked by another process for "
+                f"{_LOCK_SECONDS:g} s.",
+                hint="Try again when the other process is done.",
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        temporary = None
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self.root, prefix=".metadata-", delete=False
+            ) as file:
+                temporary = Path(file.name)
+                json.dump(entries, file, indent=2, ensure_ascii=False)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError | NotImplementedError) -> ModelRegistryError:
+        return ModelRegistryError(
+            f"The model registry under {self.root} cannot be written: "
+            f"{getattr(error, 'strerror', None) or error}.",
+            hint="Check its permissions, or set SAGE_SAGELLM_MODEL_ROOT to a directory that you "
+            "may write to.",
+        )
+
+    def _warn(self, what: str) -> None:
+        import logging
+
+        logging.getLogger(__name__).warning("The model registry %s %s.", self.path, what)
