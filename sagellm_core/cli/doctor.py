@@ -1,0 +1,51 @@
+"""``sagellm doctor``."""
+
+from __future__ import annotations
+
+import click
+
+from . import exit_codes
+from .installed import controls_of
+from .report import print_json
+from .state import State, json_option
+
+_COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def command(state: State) -> int:
+    """Look for what is wrong with this installation.
+
+    Every plugin is asked for its devices, each in a process of its own; no model is loaded.
+    The exit code is 1 if anything is wrong, not counting warnings.
+    """
+    from .checkup import examine
+
+    lines = examine(controls_of(state))
+    wrong = [line for line in lines if line.finding.severity == "error"]
+    if state.json:
+        print_json(
+            {
+                "ok": not wrong,
+                "findings": [
+                    {
+                        "about": line.about,
+                        "severity": str(line.finding.severity),
+                        "message": line.finding.message,
+                        "hint": line.finding.hint,
+                    }
+                    for line in lines
+                ],
+            }
+        )
+        return exit_codes.ERROR if wrong else exit_codes.OK
+    width = max(len(line.about) for line in lines)
+    for line in lines:
+        severity = str(line.finding.severity)
+        mark = click.style(severity.ljust(7), fg=_COLORS[severity], bold=severity == "error")
+        click.echo(f"{mark}  {line.about.ljust(width)}  {line.finding.message}")
+        if line.finding.hint and severity != "ok":
+            click.echo(" " * (width + 11) + line.finding.hint)
+    return exit_codes.ERROR if wrong else exit_codes.OK

@@ -1,0 +1,164 @@
+"""The flags that ``run`` and ``chat`` share, and the generator that they describe."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .state import State, debug_option
+
+if TYPE_CHECKING:
+    from sagellm_core.generator import SageLLMGenerator
+
+#: Flags that become options of a call: click's arguments, as
+#: ``(declarations, default, help)``. Values come as text and are judged by the generator, whose
+#: errors name the range that click would not know.
+_CALL_FLAGS: tuple[tuple[tuple[str, ...], str | None, str], ...] = (
+    (("--max-tokens",), "256", "Most new tokens."),
+    (("-t", "--temperature"), "0.7", "0 takes the most probable token each time."),
+    (("--top-p",), "0.9", "Keep the likeliest tokens up to this probability."),
+    (("--top-k",), "40", "Keep so many of the likeliest tokens; 0 keeps all."),
+    (("--min-p",), None, "Drop tokens below this share of the likeliest one's probability."),
+    (("--repetition-penalty",), None, "Above 1, tokens that occurred get less likely."),
+    (("--presence-penalty",), None, "Subtracted from tokens that the answer has."),
+    (("--frequency-penalty",), None, "The same, for each time that it has them."),
+    (("--seed",), None, "Same seed, same answer."),
+    (("--timeout",), None, "Seconds for one answer once the model is loaded."),
+)
+
+
+def _complete_backend(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from .installed import installed_plugins
+
+    names = {entry.name for entry in installed_plugins(State())} | {"auto"}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def generation_options(command: Any) -> Any:
+    """Add the flags that choose a model, a provider and how tokens are drawn."""
+    decorators = [
+        click.option(
+            "-m",
+            "--model",
+            metavar="REFERENCE",
+            help="A directory, a .gguf file, org/name, package:DIST/FILE or a registered name. "
+            "[default: $SAGELLM_MODEL]",
+        ),
+        click.option(
+            "--backend",
+            metavar="NAME",
+            shell_complete=_complete_backend,
+            help="A provider by name. [default: the best one]",
+        ),
+        *(
+            click.option(*declarations, default=default, show_default=True, metavar="N", help=text)
+            for declarations, default, text in _CALL_FLAGS
+        ),
+        click.option("--stop", multiple=True, metavar="TEXT", help="End before this text."),
+        click.option(
+            "--prompt-format",
+            metavar="auto|chat|raw",
+            help="Through the model's chat template, or as it is. [default: auto]",
+        ),
+        click.option("--system", metavar="TEXT", help="A system message before the prompt."),
+        click.option("--dtype", metavar="NAME", help="What to compute in, as bfloat16."),
+        click.option(
+            "--allow-fallback",
+            is_flag=True,
+            help="Let auto pass over a provider whose hardware is there but broken.",
+        ),
+        click.option(
+            "--option",
+            "provider_options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="An option of the provider's own. May be repeated.",
+        ),
+        debug_option,
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
+    """The generator that the flags describe; nothing is loaded yet.
+
+    :raises click.UsageError: no model was named.
+    :raises ConfigurationError: a flag's value is not valid.
+    """
+    model = flags["model"] or os.environ.get("SAGELLM_MODEL", "")
+    backend = flags["backend"]
+    # A backend asked for by name may need no model; the others say themselves that it is missing.
+    if not model and backend in (None, "auto"):
+        raise click.UsageError(
+            "No model was named. Add one, as in: -m org/name, -m ./model.gguf or "
+            "-m package:DIST/FILE, or set SAGELLM_MODEL."
+        )
+    settings: dict[str, Any] = {
+        "model_path": model,
+        "backend_type": backend or "auto",
+        "allow_fallback": flags["allow_fallback"],
+        "disable_plugins": state.disabled,
+        "provider_options": _provider_options(flags["provider_options"]),
+    }
+    if flags["dtype"] is not None:
+        settings["dtype"] = flags["dtype"]
+    from sagellm_core.generator import SageLLMGenerator
+
+    return SageLLMGenerator(**settings)
+
+
+def call_options(flags: dict[str, Any]) -> dict[str, Any]:
+    """The options of ``execute`` and ``stream`` that the flags describe.
+
+    :raises InvalidRequestError: a value of the wrong type or outside its range. They are
+        checked here because loading a model before saying so would take its time.
+    """
+    options: dict[str, Any] = {}
+    for declarations, _, _ in _CALL_FLAGS:
+        name = declarations[-1].removeprefix("--").replace("-", "_")
+        if flags[name] is not None:
+            options[name] = _number(flags[name])
+    if flags["stop"]:
+        options["stop"] = list(flags["stop"])
+    if flags["prompt_format"] is not None:
+        options["prompt_format"] = flags["prompt_format"]
+    from sagellm_core.options import check_options
+
+    check_options(options)
+    return options
+
+
+def _number(text: str) -> int | float | str:
+    """The number that ``text`` writes; other text stays, for the error that names it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _provider_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    if not pairs:
+        return {}
+    import yaml
+
+    from sagellm_core.contract.errors import ConfigurationError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"--option {pair!r} does not have the form KEY=VALUE.")
+        try:
+            options[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigurationError(
+                f"The value of --option {key} is not valid YAML: {value[:60]!r}.",
+                hint="Quote text with special characters, as in --option 'name=\"a: b\"'.",
+            ) from error
+    return options

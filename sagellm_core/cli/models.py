@@ -1,0 +1,23 @@
+"""``sagellm models``."""
+
+from __future__ import annotations
+
+import click
+
+from .group import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "list": ("models_list", "Registered models, the one used last first."),
+        "add": ("models_add", "Give a model on disk a name; nothing is copied."),
+        "rm": ("models_rm", "Forget a model; delete its files if the registry owns them."),
+        "path": ("models_path", "Print where a registered model lies."),
+    },
+)
+def command() -> None:
+    """Names for models on this machine.
+
+    The registry lies in $SAGE_SAGELLM_MODEL_ROOT, or in ~/.sage/models/sagellm.
+    """

@@ -1,0 +1,76 @@
+"""The outermost level: from ``sys.argv`` to an exit code, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import exit_codes
+from .interrupts import Interrupts
+
+
+def run() -> int:
+    """Run the command of ``sys.argv``; returns its exit code."""
+    interrupts = Interrupts()
+    try:
+        interrupts.install()
+        code = _run(interrupts)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        interrupts.exit()
+    except BrokenPipeError:
+        # `sagellm ... | head`: what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = exit_codes.BROKEN_PIPE
+    except BaseException:
+        if interrupts.pending:
+            interrupts.exit()
+        raise
+    interrupts.expect_exit()
+    return code
+
+
+def _run(interrupts: Interrupts) -> int:
+    import click
+
+    from .app import app
+    from .state import State
+
+    _tolerate_narrow_output()
+    completing = os.environ.get("_SAGELLM_COMPLETE")
+    if completing:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(app, {}, "sagellm", "_SAGELLM_COMPLETE", completing)
+    state = State(interrupts)
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        with app.make_context("sagellm", sys.argv[1:], obj=state, color=color) as context:
+            result = app.invoke(context)
+            return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:
+        if state.json:
+            from .report import print_json
+
+            print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})
+        error.show()
+        return error.exit_code
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if interrupts.pending:  # Ctrl-C that came out as something else
+            raise KeyboardInterrupt from error
+        from .report import report_error
+
+        return report_error(error, state, color=color)
+
+
+def _tolerate_narrow_output() -> None:
+    """On a terminal that is not UTF-8, show '?' for what it lacks instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        if encoding and encoding != "utf8":
+            stream.reconfigure(errors="replace")
