@@ -1,0 +1,151 @@
+"""A GGUF file as a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sagellm_core.contract import ModelFormatError
+
+from .config import family_of, model_config
+from .dequantise import CHUNK_ELEMENTS, dequantise
+from .header import GGUFHeader, TensorEntry, read_header
+from .rope import FACTOR_TENSORS
+from .stop_tokens import stop_token_ids
+from .tensor_names import canonical_names
+
+_FEW_ELEMENTS = 1 << 16
+
+
+class GGUFCheckpoint:
+    """The tensors of one GGUF file, dequantised when asked for.
+
+    Bytes are read, not mapped: a file that is cut short while it is being loaded is an error
+    of ours then, and not a SIGBUS.
+
+    :raises ModelFormatError: not a GGUF file that can be read, or damaged.
+    :raises UnsupportedModelError: an architecture or a type of tensor that is not supported.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._header = header = read_header(path)
+        self._family = family_of(header)
+        self._names = canonical_names(header.tensors, self._family)
+        self._file: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.config: Mapping[str, Any] = model_config(header, self._rope_factors(header))
+            eos = stop_token_ids(header.metadata)
+        except BaseException:
+            self.close()
+            raise
+        generation: dict[str, Any] = {"eos_token_id": eos} if eos else {}
+        if "bos_token_id" in self.config:
+            generation["bos_token_id"] = self.config["bos_token_id"]
+        self.generation_config: Mapping[str, Any] = generation
+
+    def names(self) -> Collection[str]:
+        """Canonical names of the tensors."""
+        return self._names.keys()
+
+    def tensor(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """One tensor in the layout of a Hugging Face checkpoint."""
+        stored = self._names.get(name)
+        if stored is None:
+            raise ModelFormatError(
+                f"{self._header.path} has no tensor for {name}.",
+                hint="The file is incomplete; download or convert it again.",
+            )
+        entry = self._header.tensors[stored]
+        shifted = self._family.shifted_norms and name.endswith("norm.weight")
+        # Taking the one off in the type of the file and rounding then loses less.
+        tensor = self._read(entry, torch.float32 if shifted else dtype)
+        if shifted:
+            return tensor.sub_(1.0).to(dtype)
+        if self._family.permuted and stored.startswith("blk."):
+            if ".attn_q." in stored:
+                return _unpermuted(tensor, self.config["num_attention_heads"], stored)
+            if ".attn_k." in stored:
+                return _unpermuted(tensor, self.config["num_key_value_heads"], stored)
+        return tensor
+
+    def close(self) -> None:
+        """Close the file. Tensors that were handed out stay good."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _rope_factors(self, header: GGUFHeader) -> dict[str, list[float]]:
+        factors = {}
+        for name in FACTOR_TENSORS:
+            entry = header.tensors.get(name)
+            if entry is None:
+                continue
+            if len(entry.shape) != 1 or entry.shape[0] > _FEW_ELEMENTS:
+                raise ModelFormatError(
+                    f"{header.path}: {name} has the shape {entry.shape}; a short list of "
+                    "factors was expected.",
+                    hint="Convert the model again.",
+                )
+            factors[name] = self._read(entry, torch.float32).tolist()
+        return factors
+
+    def _read(self, entry: TensorEntry, dtype: torch.dtype) -> torch.Tensor:
+        out = torch.empty(entry.shape, dtype=dtype)
+        dequantise(self._chunks(entry), entry.type, out)
+        return out
+
+    def _chunks(self, entry: TensorEntry) -> Iterator[torch.Tensor]:
+        """The tensor's blocks, uint8 [n, block_bytes], through one buffer."""
+        block_bytes = entry.type.block_bytes
+        per_chunk = max(1, CHUNK_ELEMENTS // entry.type.block_size)
+        left = entry.size // block_bytes
+        buffer = torch.empty(min(left, per_chunk), block_bytes, dtype=torch.uint8)
+        at = entry.offset
+        while left:
+            chunk = buffer[: min(left, per_chunk)]
+            self._fill(chunk.numpy().data.cast("B"), at, entry.name)
+            yield chunk
+            at += len(chunk) * block_bytes
+            left -= len(chunk)
+
+    def _fill(self, view: memoryview, at: int, name: str) -> None:
+        path = self._header.path
+        if self._file is None:
+            raise ModelFormatError(
+                f"{path} was closed before {name} was read.", hint="Open the model again."
+            )
+        done = 0
+        while done < len(view):
+            try:
+                count = os.preadv(self._file, [view[done:]], at + done)
+            except OSError as error:
+                raise ModelFormatError(
+                    f"{path}: {name} could not be read at byte {at + done}: {error.strerror}.",
+                    hint="Check the disk that the file is on.",
+                ) from error
+            if count == 0:
+                raise ModelFormatError(
+                    f"{path} ends at byte {at + done}, inside {name}.",
+                    hint="Did something truncate the file? Download or convert it again.",
+                )
+            done += count
+
+
+def _unpermuted(tensor: torch.Tensor, heads: int, name: str) -> torch.Tensor:
+    """Rows of q or k as Hugging Face has them.
+
+    Within a head of d rows the file has the pairs (i, i + d/2) side by side, for ggml's rotary
+    embedding of neighbours; Hugging Face rotates the first half against the second.
+    """
+    rows = tensor.shape[0]
+    if rows % (2 * heads):
+        raise ModelFormatError(
+            f"{name} has {rows} rows, which cannot be {heads} heads of an even size.",
+            hint="Convert the model again.",
+        )
+    pairs = tensor.view(heads, rows // heads // 2, 2, *tensor.shape[1:])
+    return pairs.transpose(1, 2).reshape(tensor.shape)
