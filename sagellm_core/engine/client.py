@@ -1,0 +1,185 @@
+"""Prompts in, completions or streams out, over any engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sagellm_core.contract import (
+    Engine,
+    GenerationRequest,
+    InvalidRequestError,
+    SamplingParams,
+)
+
+from .batch import Batch
+from .completion import Completion
+from .patience import Patience
+from .stream import TokenStream
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .async_stream import AsyncTokenStream
+
+Prompts = Sequence[int] | Sequence[Sequence[int]]
+
+
+class EngineClient:
+    """The synchronous and the asynchronous way to use an engine, a vendor's own too.
+
+    It may be used from several threads and event loops at once. It does not close the engine.
+    Everywhere, ``timeout`` is in seconds and bounds the whole call, also when the provider
+    hangs; ``priority`` orders requests, smaller first.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def generate(
+        self,
+        prompts: Prompts,
+        sampling: SamplingParams | Sequence[SamplingParams],
+        *,
+        timeout: float | None = None,
+        priority: int = 0,
+        return_errors: bool = False,
+    ) -> list[Completion]:
+        """Complete one prompt or several, and wait.
+
+        More prompts than the engine's queue takes are fed to it as it empties.
+
+        :param prompts: token ids, or a list of lists of token ids.
+        :param sampling: for all of them, or one for each.
+        :param return_errors: keep an error in :attr:`Completion.error` instead of raising it.
+        :returns: in the order of the prompts.
+        :raises SageLLMError: the first error of any prompt; the others are cancelled.
+        """
+        over: queue.SimpleQueue[int] = queue.SimpleQueue()
+        patience = Patience(timeout)
+        requests = self._requests(prompts, sampling, patience, priority)
+        batch = Batch(self.engine, requests, patience, over.put, return_errors=return_errors)
+        try:
+            while True:
+                batch.feed()
+                if batch.done:
+                    return batch.completions()
+                try:
+                    batch.settle(over.get(timeout=patience.left()))
+                except queue.Empty:
+                    if patience.over:
+                        batch.give_up()
+        except BaseException:  # Ctrl-C, too
+            batch.cancel()
+            raise
+
+    def stream(
+        self,
+        prompt_token_ids: Sequence[int],
+        sampling: SamplingParams,
+        *,
+        timeout: float | None = None,
+        priority: int = 0,
+    ) -> TokenStream:
+        """Complete one prompt, event by event.
+
+        :returns: an iterator over :class:`TokenEvent`; closing or dropping it cancels.
+        :raises InvalidRequestError: the request can never run.
+        """
+        patience = Patience(timeout)
+        (request,) = self._requests([prompt_token_ids], sampling, patience, priority)
+        return TokenStream(self.engine, request, patience)
+
+    async def agenerate(
+        self,
+        prompts: Prompts,
+        sampling: SamplingParams | Sequence[SamplingParams],
+        *,
+        timeout: float | None = None,
+        priority: int = 0,
+        return_errors: bool = False,
+    ) -> list[Completion]:
+        """As :meth:`generate`, without blocking the event loop. Cancelling the task cancels."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        over: asyncio.Queue[int] = asyncio.Queue()
+        patience = Patience(timeout)
+        requests = self._requests(prompts, sampling, patience, priority)
+
+        def tell(index: int) -> None:
+            # The event loop may have been closed since; then nobody waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(over.put_nowait, index)
+
+        batch = Batch(self.engine, requests, patience, tell, return_errors=return_errors)
+        try:
+            while True:
+                batch.feed()
+                if batch.done:
+                    return batch.completions()
+                index = await _next_index(over, patience)
+                if index is not None:
+                    batch.settle(index)
+                elif patience.over:
+                    batch.give_up()
+        except BaseException:  # a cancelled task, too
+            batch.cancel()
+            raise
+
+    def astream(
+        self,
+        prompt_token_ids: Sequence[int],
+        sampling: SamplingParams,
+        *,
+        timeout: float | None = None,
+        priority: int = 0,
+    ) -> AsyncTokenStream:
+        """As :meth:`stream`, for ``async for``. Call it inside a running event loop."""
+        from .async_stream import AsyncTokenStream
+
+        patience = Patience(timeout)
+        (request,) = self._requests([prompt_token_ids], sampling, patience, priority)
+        return AsyncTokenStream(self.engine, request, patience)
+
+    def _requests(
+        self,
+        prompts: Prompts,
+        sampling: SamplingParams | Sequence[SamplingParams],
+        patience: Patience,
+        priority: int,
+    ) -> list[GenerationRequest]:
+        rows: list[Any] = list(prompts)
+        if rows and isinstance(rows[0], int):
+            rows = [rows]
+        if isinstance(sampling, SamplingParams):
+            settings: Sequence[SamplingParams] = [sampling] * len(rows)
+        else:
+            settings = sampling
+        if len(settings) != len(rows):
+            raise InvalidRequestError(
+                f"There are {len(rows)} prompts and {len(settings)} sampling settings.",
+                hint="Give one for all, or one for each prompt.",
+            )
+        return [
+            GenerationRequest(
+                request_id=os.urandom(12).hex(),
+                prompt_token_ids=tuple(row),
+                sampling=setting,
+                priority=priority,
+                deadline=patience.deadline,
+            )
+            for row, setting in zip(rows, settings, strict=True)
+        ]
+
+
+async def _next_index(over: asyncio.Queue[int], patience: Patience) -> int | None:
+    import asyncio
+
+    try:
+        return await asyncio.wait_for(over.get(), patience.left())
+    except TimeoutError:
+        return None

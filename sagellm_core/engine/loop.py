@@ -1,0 +1,382 @@
+"""The engine's thread: it owns every request's state and steps the runner."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+
+from sagellm_core.contract import (
+    DeviceLostError,
+    DeviceOutOfMemoryError,
+    EngineClosedError,
+    EngineError,
+    EngineStats,
+    FinishReason,
+    OverloadedError,
+    RequestTimeoutError,
+    Runner,
+    SageLLMError,
+    TokenEvent,
+    TokenLogprobs,
+    UnsupportedOptionError,
+)
+
+from .deadlines import Deadlines
+from .request import RequestState
+from .scheduler import Scheduler
+from .step import Sampled, Step
+
+_log = logging.getLogger("sagellm_core.engine")
+
+
+class EngineLoop:
+    """Requests come in from any thread; one thread of its own computes them.
+
+    It knows nothing of the :class:`~sagellm_core.engine.LLMEngine` in front of it, so that an
+    engine nobody refers to any more can be collected while its thread sleeps.
+
+    :param vocab_size: ids at or above it are refused from the runner; ``None``: not known.
+    :param max_waiting: most requests in the queue.
+    """
+
+    def __init__(
+        self, runner: Runner, scheduler: Scheduler, *, vocab_size: int | None, max_waiting: int
+    ) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._vocab_size = vocab_size
+        self._max_waiting = max_waiting
+        # Guards what other threads touch: the four fields below and RequestState.cancelled.
+        # Re-entrant, as the garbage collector may run a finalizer that cancels or stops here.
+        self._news = threading.Condition(threading.RLock())
+        self._active: dict[str, RequestState] = {}
+        self._inbox: deque[RequestState] = deque()
+        self._cancels: deque[RequestState] = deque()
+        #: Set once: why no request is taken any more.
+        self.stopped: EngineClosedError | None = None
+        self._deadlines = Deadlines()
+        self._prompt_tokens = 0
+        self._generated_tokens = 0
+
+    # --- from any thread -----------------------------------------------------------------
+
+    def submit(self, state: RequestState) -> bool:
+        """Queue a request.
+
+        :returns: ``False`` when its id is in use.
+        :raises EngineClosedError: stopped. :raises OverloadedError: the queue is full.
+        """
+        with self._news:
+            if self.stopped is not None:
+                raise closed_error(self.stopped)
+            if state.request_id in self._active:
+                return False
+            self._refuse_overload()
+            self._active[state.request_id] = state
+            self._inbox.append(state)
+            self._news.notify()
+        return True
+
+    def _refuse_overload(self) -> None:
+        scheduler = self._scheduler
+        running = scheduler.running_count
+        waiting = len(self._active) - running
+        # Requests that the next step admits do not count as waiting.
+        about_to_run = scheduler.max_running - running
+        if scheduler.starved and running:
+            about_to_run = 0
+        if waiting >= self._max_waiting + about_to_run:
+            raise OverloadedError(
+                f"{waiting} requests are waiting already, and the limit is {self._max_waiting}.",
+                hint="Send the request again later, or raise max_waiting.",
+            )
+
+    def cancel(self, request_id: str) -> bool:
+        """Mark a request; the thread ends it before its next step."""
+        with self._news:
+            state = self._active.get(request_id)
+            if state is None:
+                return False
+            if not state.cancelled:
+                state.cancelled = True
+                self._cancels.append(state)
+                self._news.notify()
+            return True
+
+    def stop(self, why: EngineClosedError) -> None:
+        """Take no more requests; the thread ends those it has and returns."""
+        with self._news:
+            if self.stopped is None:
+                self.stopped = why
+            self._news.notify()
+
+    def stats(self) -> EngineStats:
+        """A snapshot."""
+        scheduler = self._scheduler
+        with self._news:
+            running = scheduler.running_count
+            waiting = max(0, len(self._active) - running)
+        return EngineStats(
+            running=running,
+            waiting=waiting,
+            blocks_total=scheduler.pool.num_blocks,
+            blocks_free=scheduler.pool.free_count,
+            preemptions=scheduler.preemptions,
+            prompt_tokens=self._prompt_tokens,
+            generated_tokens=self._generated_tokens,
+        )
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether it stopped because its device is gone."""
+        return self.stopped is not None and isinstance(self.stopped.__cause__, DeviceLostError)
+
+    # --- the thread ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until stopped, then end every request that is left. Never raises."""
+        try:
+            while self._take_news():
+                self._step()
+        except BaseException as error:
+            _log.exception("the engine's thread failed")
+            self.stop(_defect(error))
+        self.end_all()
+
+    def end_all(self) -> None:
+        """End every request there is with the reason for the stop."""
+        with self._news:
+            assert self.stopped is not None
+            why = self.stopped
+            left = list(self._active.values())
+            self._inbox.clear()
+            self._active.clear()
+        lost = why.__cause__ if isinstance(why.__cause__, DeviceLostError) else None
+        now = time.monotonic()
+        for state in left:
+            state.ended = True
+            if state.slot >= 0:
+                self._scheduler.remove(state)
+            self._emit(state, self._ended(state, now, error=lost or closed_error(why)))
+
+    def _take_news(self) -> bool:
+        if self._inbox or self._cancels or self.stopped is not None or not self._has_work():
+            with self._news:
+                while not (self._inbox or self._cancels or self.stopped or self._has_work()):
+                    self._news.wait()
+                if self.stopped is not None:
+                    return False
+                arrivals = list(self._inbox)
+                self._inbox.clear()
+                cancels = list(self._cancels)
+                self._cancels.clear()
+            for state in arrivals:
+                self._scheduler.add(state)
+                self._deadlines.add(state)
+            for state in cancels:
+                if not state.ended:
+                    state.finish_reason = FinishReason.CANCELLED
+                    self._finish(state, time.monotonic(), text=state.last_text())
+        if self._deadlines:
+            now = time.monotonic()
+            for state in self._deadlines.passed(now):
+                self._finish(state, now, error=_timeout_error(state, now))
+        return True
+
+    def _has_work(self) -> bool:
+        return self._scheduler.has_work
+
+    def _step(self) -> None:
+        scheduler = self._scheduler
+        if not scheduler.has_work:
+            return
+        plan = scheduler.schedule(time.monotonic())
+        # Both calls are started before either is waited for. To queue the next step before
+        # this one is read, keep `steps` for one round and schedule on what they will give.
+        steps = []
+        if plan.decode_rows:
+            steps.append(Step("decode", self._runner.decode, plan.decode_rows, plan.decodes))
+        if plan.prefill_rows:
+            steps.append(Step("prefill", self._runner.prefill, plan.prefill_rows, plan.prefills))
+        if not steps:
+            raise EngineError("The scheduler found nothing to compute, though requests wait.")
+        # Failures last: they move sequences about that the other step's results belong to.
+        failed = []
+        for step in steps:
+            sampled = step.wait(self._vocab_size)
+            if sampled is None:
+                failed.append(step)
+            elif step.name == "decode":
+                self._take_decode(step, sampled, time.monotonic())
+            else:
+                self._take_prefill(step, sampled, time.monotonic())
+        if failed:
+            self._fail(failed)
+        else:
+            scheduler.calm()
+
+    def _take_decode(self, step: Step, sampled: Sampled, now: float) -> None:
+        tokens, logprobs = sampled
+        for index, state in enumerate(step.states):
+            state.cached += 1
+            if not state.cancelled:
+                chosen = logprobs[index] if logprobs is not None else None
+                self._token(state, tokens[index], chosen, now)
+
+    def _take_prefill(self, step: Step, sampled: Sampled, now: float) -> None:
+        tokens, logprobs = sampled
+        for index, state in enumerate(step.states):
+            row = step.rows[index]
+            self._scheduler.advance(state, len(row.token_ids))
+            if row.sample and not state.cancelled:
+                chosen = logprobs[index] if logprobs is not None else None
+                self._token(state, tokens[index], chosen, now)
+
+    def _token(
+        self, state: RequestState, token: int, logprobs: TokenLogprobs | None, now: float
+    ) -> None:
+        if state.wants_logprobs and logprobs is None:
+            error = UnsupportedOptionError(
+                "The provider returned no log-probabilities.",
+                hint="Leave logprobs out, or choose a provider that offers them.",
+            )
+            self._finish(state, now, error=error)
+            return
+        try:
+            text = state.accept(token)
+        except Exception as error:
+            self._finish(state, now, error=_decode_error(error))
+            return
+        self._generated_tokens += 1
+        if state.first_token_at is None:
+            state.first_token_at = now
+            self._prompt_tokens += state.prompt_len
+        state.last_token_at = now
+        given = (logprobs,) if state.wants_logprobs and logprobs is not None else None
+        if state.finish_reason is not None:
+            self._finish(state, now, text=text, token_ids=(token,), logprobs=given)
+            return
+        self._emit(
+            state,
+            TokenEvent(request_id=state.request_id, token_ids=(token,), text=text, logprobs=given),
+        )
+
+    def _fail(self, steps: list[Step]) -> None:
+        running = self._scheduler.running_count
+        short_of_memory: list[RequestState] = []
+        for step in steps:
+            error = step.error
+            assert error is not None
+            # The other step of this round may have ended some of them.
+            states = [state for state in step.states if not state.ended]
+            if isinstance(error, DeviceLostError):
+                closed = EngineClosedError(
+                    f"The engine has closed because its device is gone: {error.message}",
+                    hint="Open a new engine once the device is back.",
+                )
+                closed.__cause__ = error
+                self.stop(closed)
+            elif isinstance(error, DeviceOutOfMemoryError) and running > 1:
+                short_of_memory += states
+            else:
+                now = time.monotonic()
+                for state in states:
+                    self._finish(state, now, error=error)
+        if short_of_memory:
+            _log.warning("out of device memory with %d sequences; going on with fewer", running)
+            self._scheduler.throttle(short_of_memory, max(1, running // 2))
+
+    # --- ends ----------------------------------------------------------------------------
+
+    def _finish(
+        self,
+        state: RequestState,
+        now: float,
+        *,
+        text: str = "",
+        token_ids: tuple[int, ...] = (),
+        logprobs: tuple[TokenLogprobs, ...] | None = None,
+        error: SageLLMError | None = None,
+    ) -> None:
+        # Blocks and id are free before anyone hears of the end.
+        state.ended = True
+        self._scheduler.remove(state)
+        self._deadlines.forget(state)
+        with self._news:
+            del self._active[state.request_id]
+            if state.cancelled:
+                # Whoever was told that the cancelling came in time must find it so.
+                error = None
+                state.finish_reason = FinishReason.CANCELLED
+                state.stop_reason = None
+        event = self._ended(
+            state, now, text=text, token_ids=token_ids, logprobs=logprobs, error=error
+        )
+        self._emit(state, event)
+
+    def _ended(
+        self,
+        state: RequestState,
+        now: float,
+        *,
+        text: str = "",
+        token_ids: tuple[int, ...] = (),
+        logprobs: tuple[TokenLogprobs, ...] | None = None,
+        error: SageLLMError | None = None,
+    ) -> TokenEvent:
+        return TokenEvent(
+            request_id=state.request_id,
+            token_ids=token_ids,
+            text=text,
+            logprobs=logprobs,
+            finish_reason=None if error is not None else state.finish_reason,
+            stop_reason=None if error is not None else state.stop_reason,
+            usage=state.usage(),
+            timings=state.timings(now),
+            error=error,
+        )
+
+    def _emit(self, state: RequestState, event: TokenEvent) -> None:
+        try:
+            state.sink(event)
+        except Exception:
+            _log.exception("the sink of request %s raised; cancelling it", state.request_id)
+            if not event.last:
+                self.cancel(state.request_id)
+
+
+def closed_error(why: EngineClosedError) -> EngineClosedError:
+    """The reason for a stop, as an error of its own for each who asks."""
+    error = EngineClosedError(why.message, hint=why.hint)
+    error.__cause__ = why.__cause__
+    return error
+
+
+def _defect(error: BaseException) -> EngineClosedError:
+    closed = EngineClosedError(
+        f"The engine has closed after a failure of its own: {type(error).__name__}: {error}",
+        hint="This is a defect in sagellm; please report it with the cause.",
+    )
+    closed.__cause__ = error
+    return closed
+
+
+def _timeout_error(state: RequestState, now: float) -> RequestTimeoutError:
+    where = "in the queue" if state.admitted_at is None else f"at {state.generated} tokens"
+    return RequestTimeoutError(
+        f"The request ran out of time {where}, after {now - state.arrived:.3g} s.",
+        hint="Allow it more time, or ask for fewer tokens.",
+    )
+
+
+def _decode_error(error: Exception) -> SageLLMError:
+    if isinstance(error, SageLLMError):
+        return error
+    explained = EngineError(
+        f"The tokenizer failed to decode the output: {type(error).__name__}: {error}",
+        hint="This is a defect of the model's tokenizer or its provider; please report it.",
+    )
+    explained.__cause__ = error
+    return explained
