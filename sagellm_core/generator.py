@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from .config import GeneratorConfig, constructor_signature
 from .contract import (
     EngineClosedError,
-    FinishReason,
     InvalidRequestError,
     ProgressCallback,
     SageLLMError,
-    TokenEvent,
-    TokenLogprobs,
+    SamplingParams,
 )
-from .engine import Completion, Prompt
+from .engine import Completion
 from .inputs import PromptInput, read_input
 from .options import CallOptions, call_options
 from .prompting import encode_prompt
-from .results import TextChunk, answer, failure
+from .results import Pieces, TextChunk, answer, failure
 from .session import Session, open_session
 
 
@@ -108,8 +107,12 @@ class SageLLMGenerator:
         """
         prompt, chosen = self._read(data, options)
         session = self._ready()
-        request = self._prompt(session, prompt, chosen)
-        completion = session.client.generate([request])[0]
+        (completion,) = session.client.generate(
+            [self._encode(session, prompt, chosen)],
+            chosen.sampling,
+            timeout=chosen.timeout,
+            priority=chosen.priority,
+        )
         return self._answer(session, prompt, completion)
 
     def execute_batch(
@@ -122,39 +125,54 @@ class SageLLMGenerator:
         :param items: inputs as :meth:`execute` takes them; each may carry its own options.
         :param return_errors: put ``{"error": {...}, "text": ""}`` in a failed prompt's place
             instead of raising the first error and cancelling the rest.
+        :param options: for every prompt; those of an input lie below them. ``timeout`` bounds
+            the whole call. Without it the constructor's timeout is allowed for each round of
+            ``max_num_seqs`` prompts.
         """
         if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
             raise InvalidRequestError(
                 f"execute_batch takes a list of inputs, not a {type(items).__name__}.",
                 hint="Wrap it in a list, or use execute().",
             )
-        results: list[dict[str, Any] | None] = [None] * len(items)
+        results: list[dict[str, Any]] = [{}] * len(items)
         prompts: list[tuple[int, PromptInput, CallOptions]] = []
         for index, data in enumerate(items):
             try:
-                prompts.append((index, *self._read(data, options)))
+                prompt, chosen = self._read(data, options)
+                _refuse_options_of_the_whole_batch(prompt.options)
+                prompts.append((index, prompt, chosen))
             except InvalidRequestError as error:
                 if not return_errors:
                     raise type(error)(f"Input {index}: {error.message}", hint=error.hint) from None
                 results[index] = failure(error, {})
-        if prompts:
-            session = self._ready()
-            requests: list[Prompt] = []
-            sent: list[tuple[int, PromptInput]] = []
-            for index, prompt, chosen in prompts:
-                try:
-                    requests.append(self._prompt(session, prompt, chosen))
-                    sent.append((index, prompt))
-                except SageLLMError as error:
-                    if not return_errors:
-                        raise
-                    results[index] = failure(error, self._extras(session, prompt))
-            completions = session.client.generate(requests, return_errors=return_errors)
-            for (index, prompt), completion in zip(sent, completions, strict=True):
-                results[index] = self._answer(session, prompt, completion)
-        return [result for result in results if result is not None]
+        if not prompts:
+            return results
+        session = self._ready()
+        token_ids: list[tuple[int, ...]] = []
+        sampling: list[SamplingParams] = []
+        sent: list[tuple[int, PromptInput]] = []
+        for index, prompt, chosen in prompts:
+            try:
+                token_ids.append(self._encode(session, prompt, chosen))
+            except SageLLMError as error:
+                if not return_errors:
+                    raise
+                results[index] = failure(error, self._extras(session, prompt))
+                continue
+            sampling.append(chosen.sampling)
+            sent.append((index, prompt))
+        completions = session.client.generate(
+            token_ids,
+            sampling,
+            timeout=self._batch_timeout(len(sent), options),
+            priority=options.get("priority", 0),
+            return_errors=return_errors,
+        )
+        for (index, prompt), completion in zip(sent, completions, strict=True):
+            results[index] = self._answer(session, prompt, completion)
+        return results
 
-    def stream(self, data: Any, **options: Any) -> Iterator[TextChunk]:
+    def stream(self, data: Any, **options: Any) -> Generator[TextChunk, None, None]:
         """Answer one prompt piece by piece.
 
         The input is checked, and the model loaded, before this returns. Closing the iterator
@@ -166,27 +184,37 @@ class SageLLMGenerator:
         """
         prompt, chosen = self._read(data, options)
         session = self._ready()
-        request = self._prompt(session, prompt, chosen)
+        token_ids = self._encode(session, prompt, chosen)
 
-        def pieces() -> Iterator[TextChunk]:
-            gathered = _Gathered()
-            for event in session.client.stream(request):
-                chunk = self._chunk(session, prompt, gathered, event)
-                if chunk is not None:
-                    yield chunk
+        def run() -> Generator[TextChunk, None, None]:
+            pieces = Pieces(self._extras(session, prompt))
+            events = session.client.stream(
+                token_ids, chosen.sampling, timeout=chosen.timeout, priority=chosen.priority
+            )
+            # Closing this generator closes the stream, which cancels the request.
+            with events:
+                for event in events:
+                    chunk = pieces.take(event)
+                    if chunk is not None:
+                        yield chunk
 
-        return pieces()
+        return run()
 
-    async def stream_async(self, data: Any, **options: Any) -> AsyncIterator[TextChunk]:
+    async def stream_async(self, data: Any, **options: Any) -> AsyncGenerator[TextChunk, None]:
         """:meth:`stream` for any event loop; the loop stays free while the model loads."""
         prompt, chosen = self._read(data, options)
         session = await asyncio.to_thread(self._ready)
-        request = self._prompt(session, prompt, chosen)
-        gathered = _Gathered()
-        async for event in session.client.astream(request):
-            chunk = self._chunk(session, prompt, gathered, event)
-            if chunk is not None:
-                yield chunk
+        # The template and a long prompt take time that belongs to the event loop.
+        token_ids = await asyncio.to_thread(self._encode, session, prompt, chosen)
+        pieces = Pieces(self._extras(session, prompt))
+        events = session.client.astream(
+            token_ids, chosen.sampling, timeout=chosen.timeout, priority=chosen.priority
+        )
+        async with events:
+            async for event in events:
+                chunk = pieces.take(event)
+                if chunk is not None:
+                    yield chunk
 
     def shutdown(self) -> None:
         """End running requests and give the memory back. May be called twice."""
@@ -212,15 +240,18 @@ class SageLLMGenerator:
         prompt = read_input(data)
         return prompt, call_options(self.config.call_options(), prompt.options, options)
 
-    def _prompt(self, session: Session, prompt: PromptInput, chosen: CallOptions) -> Prompt:
-        token_ids = encode_prompt(
+    def _batch_timeout(self, prompts: int, options: Mapping[str, Any]) -> float | None:
+        if "timeout" in options:
+            limit: float | None = options["timeout"]
+            return limit
+        each: float | None = self.config.call_options()["timeout"]
+        return None if each is None else each * math.ceil(prompts / self.config.max_num_seqs)
+
+    def _encode(
+        self, session: Session, prompt: PromptInput, chosen: CallOptions
+    ) -> tuple[int, ...]:
+        return encode_prompt(
             prompt, session.engine.tokenizer, chosen.prompt_format, self.config.system_prompt
-        )
-        return Prompt(
-            token_ids=token_ids,
-            sampling=chosen.sampling,
-            timeout=chosen.timeout,
-            priority=chosen.priority,
         )
 
     def _extras(self, session: Session, prompt: PromptInput) -> dict[str, Any]:
@@ -238,60 +269,18 @@ class SageLLMGenerator:
         if completion.error is not None:
             return failure(completion.error, extras)
         return answer(
+            completion,
             text=completion.text,
             token_ids=completion.token_ids,
-            finish_reason=completion.finish_reason or FinishReason.STOP,
-            stop_reason=completion.stop_reason,
-            usage=completion.usage,
-            timings=completion.timings,
             logprobs=completion.logprobs,
             extras=extras,
         )
 
-    def _chunk(
-        self, session: Session, prompt: PromptInput, gathered: _Gathered, event: TokenEvent
-    ) -> TextChunk | None:
-        gathered.add(event)
-        if not event.last:
-            # A token may add no text yet (half a character); its id goes out with the next.
-            return TextChunk(event.text, token_ids=gathered.take()) if event.text else None
-        assert event.finish_reason and event.usage and event.timings, "the last event is complete"
-        result = answer(
-            text="".join(gathered.text),
-            token_ids=gathered.token_ids,
-            finish_reason=event.finish_reason,
-            stop_reason=event.stop_reason,
-            usage=event.usage,
-            timings=event.timings,
-            logprobs=gathered.logprobs or None,
-            extras=self._extras(session, prompt),
-        )
-        return TextChunk(
-            event.text,
-            token_ids=gathered.take(),
-            finish_reason=str(event.finish_reason),
-            result=result,
-        )
 
-
-class _Gathered:
-    """What a stream has delivered so far."""
-
-    __slots__ = ("logprobs", "pending", "text", "token_ids")
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.token_ids: list[int] = []
-        self.pending: list[int] = []
-        self.logprobs: list[TokenLogprobs] = []
-
-    def add(self, event: TokenEvent) -> None:
-        self.text.append(event.text)
-        self.token_ids.extend(event.token_ids)
-        self.pending.extend(event.token_ids)
-        self.logprobs.extend(event.logprobs or ())
-
-    def take(self) -> tuple[int, ...]:
-        taken = tuple(self.pending)
-        self.pending.clear()
-        return taken
+def _refuse_options_of_the_whole_batch(options: Mapping[str, Any]) -> None:
+    for key in ("timeout", "priority"):
+        if key in options:
+            raise InvalidRequestError(
+                f"{key} cannot be set for one input of a batch.",
+                hint=f"Pass {key} to execute_batch(), where it holds for the whole batch.",
+            )

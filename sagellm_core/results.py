@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .contract import FinishReason, SageLLMError, Timings, TokenLogprobs, Usage
+from .contract import EngineError, SageLLMError, TokenEvent, TokenLogprobs
+from .engine import Completion
 
 
 class TextChunk(str):
@@ -52,28 +53,73 @@ class TextChunk(str):
         return str(self)
 
 
+class Pieces:
+    """Turns a request's events into pieces, and at the end into a result."""
+
+    __slots__ = ("_extras", "_logprobs", "_pending", "_text", "_token_ids")
+
+    def __init__(self, extras: Mapping[str, Any]) -> None:
+        self._extras = extras
+        self._text: list[str] = []
+        self._token_ids: list[int] = []
+        #: Tokens that no piece has carried yet.
+        self._pending: list[int] = []
+        self._logprobs: list[TokenLogprobs] = []
+
+    def take(self, event: TokenEvent) -> TextChunk | None:
+        """The piece that ``event`` makes; ``None`` while a character is not complete."""
+        self._text.append(event.text)
+        self._token_ids.extend(event.token_ids)
+        self._pending.extend(event.token_ids)
+        self._logprobs.extend(event.logprobs or ())
+        if not event.last and not event.text:
+            return None
+        token_ids = tuple(self._pending)
+        self._pending.clear()
+        if not event.last:
+            return TextChunk(event.text, token_ids=token_ids)
+        result = answer(
+            event,
+            text="".join(self._text),
+            token_ids=self._token_ids,
+            logprobs=self._logprobs or None,
+            extras=self._extras,
+        )
+        return TextChunk(
+            event.text,
+            token_ids=token_ids,
+            finish_reason=result["finish_reason"],
+            result=result,
+        )
+
+
 def answer(
+    last: Completion | TokenEvent,
     *,
     text: str,
     token_ids: Sequence[int],
-    finish_reason: FinishReason,
-    stop_reason: str | int | None,
-    usage: Usage,
-    timings: Timings,
     logprobs: Sequence[TokenLogprobs] | None,
     extras: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The result of a finished request.
 
+    :param last: what says how it ended.
     :param extras: ``provider``, ``load_s``, and ``context`` and ``engine_id`` where there are any.
+    :raises EngineError: a vendor's engine left out how it ended, the usage or the timings.
     """
+    usage, timings = last.usage, last.timings
+    if last.finish_reason is None or usage is None or timings is None:
+        raise EngineError(
+            "The provider's engine ended a request without finish reason, usage and timings.",
+            hint="This is a defect of the provider; report it to its maintainers.",
+        )
     extras = dict(extras)
     result: dict[str, Any] = {
         "text": text,
         # RAG pipelines read this key.
         "generated": text,
-        "finish_reason": str(finish_reason),
-        "stop_reason": stop_reason,
+        "finish_reason": str(last.finish_reason),
+        "stop_reason": last.stop_reason,
         "token_ids": list(token_ids),
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
