@@ -19,7 +19,7 @@ from .contract import (
 )
 from .engine import Completion
 from .inputs import PromptInput, read_input
-from .options import CallOptions, call_options
+from .options import CallOptions, call_options, check_options
 from .prompting import encode_prompt
 from .results import Pieces, TextChunk, answer, failure
 from .session import Session, open_session
@@ -68,6 +68,13 @@ class SageLLMGenerator:
             f"{type(self).__name__}(backend_type={self.config.backend_type!r}, "
             f"model_path={self.config.model_path!r})"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        # The operator that pipelines know was a dataclass: gen.backend_type, gen.model_path, ...
+        # An instance that is being unpickled has no config yet.
+        if name in GeneratorConfig.model_fields and "config" in self.__dict__:
+            return getattr(self.config, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +141,7 @@ class SageLLMGenerator:
                 f"execute_batch takes a list of inputs, not a {type(items).__name__}.",
                 hint="Wrap it in a list, or use execute().",
             )
+        check_options(options)
         results: list[dict[str, Any]] = [{}] * len(items)
         prompts: list[tuple[int, PromptInput, CallOptions]] = []
         for index, data in enumerate(items):

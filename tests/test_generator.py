@@ -181,6 +181,10 @@ def test_a_batch_checks_every_input_before_it_starts(gen: SageLLMGenerator) -> N
         gen.execute_batch(["fine", "", "fine"])
     with pytest.raises(InvalidRequestError):
         gen.execute_batch("one string")
+    with pytest.raises(InvalidRequestError, match="no_such_option"):
+        gen.execute_batch([], no_such_option=1)
+    with pytest.raises(InvalidRequestError, match="timeout"):
+        gen.execute_batch([{"prompt": "Hi", "options": {"timeout": 1}}])
     assert gen.execute_batch([]) == []
 
 
@@ -210,6 +214,12 @@ def test_the_constructor_is_cheap_and_the_instance_pickles() -> None:
     assert copy.config == generator.config
     with pytest.raises(UnknownProviderError):
         copy.execute("Hi")
+
+
+def test_configuration_fields_are_attributes(gen: SageLLMGenerator) -> None:
+    assert (gen.backend_type, gen.model_path, gen.max_tokens) == ("mock", "any", 16)
+    with pytest.raises(AttributeError):
+        _ = gen.no_such_thing
 
 
 def test_a_loaded_instance_pickles_without_its_model(gen: SageLLMGenerator) -> None:
