@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import exit_codes
 from .conversation import Conversation
-from .generation import call_options, generation_options, make_generator
+from .generation import call_options, generation_options, make_generator, stream_answer
 from .line_input import LineInput
 from .progress import ProgressBar
 from .report import report_error
@@ -31,7 +30,7 @@ Ctrl-C stops an answer; what came of it stays in the conversation.'''
 @click.option("--stream", is_flag=True, hidden=True, help="Accepted: chat always streams.")
 @generation_options
 @click.pass_obj
-def command(state: State, stream: bool, **flags: Any) -> int:
+def command(state: State, /, stream: bool, **flags: Any) -> int:
     """Talk with a model. Each line is a message; /help shows the commands.
 
     Where standard input is a pipe, each of its lines is a message too.
@@ -108,7 +107,7 @@ class _Chat:
         reply: list[str] = []
         try:
             messages = self._conversation.ask(question)
-            with closing(self._generator.stream(messages, **self._options)) as chunks:
+            with stream_answer(self._generator, messages, self._options) as chunks:
                 for chunk in chunks:
                     click.echo(str(chunk), nl=False)
                     reply.append(str(chunk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,10 @@ import click
 from .state import State, debug_option
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from sagellm_core.generator import SageLLMGenerator
+    from sagellm_core.results import TextChunk
 
 #: Flags that become options of a call: click's arguments, as
 #: ``(declarations, default, help)``. Values come as text and are judged by the generator, whose
@@ -130,6 +134,13 @@ def call_options(flags: dict[str, Any]) -> dict[str, Any]:
 
     check_options(options)
     return options
+
+
+def stream_answer(
+    generator: SageLLMGenerator, data: Any, options: dict[str, Any]
+) -> closing[Generator[TextChunk, None, None]]:
+    """A context manager over the pieces of an answer; leaving it cancels what is under way."""
+    return closing(generator.stream(data, **options))
 
 
 def _number(text: str) -> int | float | str:

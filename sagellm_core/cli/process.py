@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 from . import exit_codes
 from .interrupts import Interrupts
@@ -71,6 +72,5 @@ def _run(interrupts: Interrupts) -> int:
 def _tolerate_narrow_output() -> None:
     """On a terminal that is not UTF-8, show '?' for what it lacks instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-        if encoding and encoding != "utf8":
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
             stream.reconfigure(errors="replace")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .generation import call_options, generation_options, make_generator
+from .generation import call_options, generation_options, make_generator, stream_answer
 from .progress import ProgressBar
 from .prompt import read_prompt
 from .report import print_json
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @generation_options
 @json_option
 @click.pass_obj
-def command(state: State, prompt: str | None, stream: bool, **flags: Any) -> None:
+def command(state: State, /, prompt: str | None, stream: bool, **flags: Any) -> None:
     """Answer one prompt.
 
     Without -p the prompt is read from standard input. With --json the whole result is printed
@@ -54,7 +53,7 @@ def command(state: State, prompt: str | None, stream: bool, **flags: Any) -> Non
 def _stream(
     generator: SageLLMGenerator, data: Any, options: dict[str, Any], *, as_json: bool
 ) -> None:
-    with closing(generator.stream(data, **options)) as chunks:
+    with stream_answer(generator, data, options) as chunks:
         for chunk in chunks:
             if not as_json:
                 click.echo(str(chunk), nl=False)

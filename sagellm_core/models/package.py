@@ -38,7 +38,9 @@ def find_in_package(reference: str) -> Path:
     # Only what RECORD lists counts, so that no reference reaches outside the package; entries
     # that lead out of site-packages (scripts, data files) are no models.
     recorded = {
-        path.as_posix(): path for path in dist.files or () if ".." not in path.parts and path.parts
+        path.as_posix(): path
+        for path in dist.files or ()
+        if path.parts and ".." not in path.parts and not path.is_absolute()
     }
     fits = [wanted] if wanted in recorded else _ending(recorded, wanted)
     if not fits:

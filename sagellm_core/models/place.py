@@ -24,7 +24,7 @@ def inspect_place(place: Path) -> tuple[Path, ModelFormat]:
     """The model at ``place``: itself, or the one GGUF file in it; absolute, and its format.
 
     :param place: an existing directory or file.
-    :raises ModelNotFoundError: the directory is empty, or cannot be read.
+    :raises ModelNotFoundError: nothing is there, the directory is empty, or it may not be read.
     :raises ModelFormatError: there is no model there, or more than one.
     :raises UnsafeModelError: there are pickle weights only.
     :raises UnsupportedModelError: the only GGUF there is split over several files.
@@ -33,6 +33,11 @@ def inspect_place(place: Path) -> tuple[Path, ModelFormat]:
     try:
         if place.is_dir():
             return _inspect_directory(place)
+        if not place.exists():
+            raise ModelNotFoundError(
+                f"The model is gone: there is nothing at {place}.",
+                hint="Put it back, or correct the reference.",
+            )
         if not place.is_file():
             raise ModelFormatError(
                 f"{place} is neither a directory nor a regular file.",

@@ -13,8 +13,6 @@ from typing import Any
 
 from .errors import ModelRegistryError
 
-_LOCK_SECONDS = 10.0
-
 
 def model_root() -> Path:
     """``$SAGE_SAGELLM_MODEL_ROOT``, or ``~/.sage/models/sagellm``; read anew at each call."""
@@ -35,6 +33,8 @@ class RegistryFile:
     """``metadata.json`` under ``root``."""
 
     root: Path
+    #: How long another process may hold the lock.
+    lock_seconds: float = 10.0
 
     @classmethod
     def at(cls, root: Path | str | None) -> RegistryFile:
@@ -111,13 +111,13 @@ class RegistryFile:
     def _locked(self) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.root / "metadata.json.lock", timeout=_LOCK_SECONDS)
+        lock = FileLock(self.root / "metadata.json.lock", timeout=self.lock_seconds)
         try:
             lock.acquire()
         except Timeout as error:
             raise ModelRegistryError(
                 f"The model registry {self.path} was locked by another process for "
-                f"{_LOCK_SECONDS:g} s.",
+                f"{self.lock_seconds:g} s.",
                 hint="Try again when the other process is done.",
             ) from error
         except (OSError, NotImplementedError) as error:
