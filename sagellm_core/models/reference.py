@@ -156,7 +156,7 @@ def _leads_nowhere(text: str, place: Path) -> ModelNotFoundError:
             f"There is no model {text!r}: the directory {missing} does not exist.",
             hint="Check the path for a typing mistake.",
         )
-    near = difflib.get_close_matches(place.name, siblings, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(place.name, siblings, n=1)
     if near:
         return ModelNotFoundError(
             f"There is no model {text!r}.", hint=f"Did you mean {parent / near[0]}?"

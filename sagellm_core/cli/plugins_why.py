@@ -1,0 +1,73 @@
+"""``sagellm plugins why``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from . import exit_codes
+from .installed import controls_of
+from .report import print_error, print_json
+from .state import State, json_option
+from .table import print_table
+
+if TYPE_CHECKING:
+    from sagellm_core.providers import Candidate
+
+
+@click.command()
+@click.option(
+    "-m", "--model", metavar="REFERENCE", help="The model to run. [default: $SAGELLM_MODEL]"
+)
+@click.option("--backend", metavar="NAME", help="Explain this choice instead of auto's.")
+@click.option("--allow-fallback", is_flag=True, help="As in: sagellm run --allow-fallback")
+@json_option
+@click.pass_obj
+def command(state: State, model: str | None, backend: str | None, allow_fallback: bool) -> int:
+    """Show what auto would pick, and why not the others.
+
+    Every plugin is asked in a process of its own; nothing is loaded or downloaded. The exit code
+    is 1 if nothing could run.
+    """
+    from sagellm_core.providers import explain
+
+    reference = model or os.environ.get("SAGELLM_MODEL") or None
+    explanation = explain(reference, controls_of(state, backend, allow_fallback=allow_fallback))
+    failed = explanation.error is not None
+    if state.json:
+        print_json(explanation.to_dict())
+        return exit_codes.ERROR if failed else exit_codes.OK
+    print_table(
+        ("", "RANK", "PROVIDER", "DEVICE", "DISTRIBUTION", "REASON"),
+        [_row(each, each == explanation.chosen) for each in explanation.candidates],
+    )
+    shown = {each.rejection.message for each in explanation.candidates if each.rejection}
+    for warning in explanation.warnings:
+        if warning not in shown:
+            click.echo(click.style("warning: ", fg="yellow", bold=True) + warning, err=True)
+    if explanation.error is not None:
+        print_error(explanation.error.message, explanation.error.hint)
+        return exit_codes.ERROR
+    click.echo(f"\n{explanation.why}")
+    if explanation.model_error is not None:
+        # The choice stands, but it was made without knowing the model.
+        click.echo(f"{explanation.model_error.message} {explanation.model_error.hint}", err=True)
+    return exit_codes.OK
+
+
+def _row(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
+    rejection = candidate.rejection
+    if rejection is not None:
+        reason = f"{rejection.message} {rejection.hint}".rstrip()
+    else:
+        reason = "chosen" if chosen else candidate.note
+    return (
+        click.style("*", fg="green", bold=True) if chosen else " ",
+        str(candidate.rank or "-"),
+        candidate.entry.name,
+        candidate.device.id if candidate.device else "-",
+        f"{candidate.entry.dist} {candidate.entry.version}",
+        " ".join(reason.split()),
+    )
