@@ -81,8 +81,9 @@ def test_phi4_has_no_window(config_of):
     assert config_of("phi3", "phi3", metadata)["sliding_window"] is None
 
 
-@pytest.mark.parametrize(("model_type", "arch", "layers"), [("gemma2", "gemma2", 46),
-                                                            ("gemma3_text", "gemma3", 62)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model_type", "arch", "layers"), [("gemma2", "gemma2", 46), ("gemma3_text", "gemma3", 62)]
+)
 def test_the_27b_scales_queries_by_width(model_type, arch, layers, config_of):
     small = {"hidden_size": 32, "num_attention_heads": 4, "head_dim": 16, "intermediate_size": 8}
     config = config_of(model_type, arch, num_hidden_layers=layers, **small)
@@ -108,8 +109,9 @@ def test_window_pattern_as_a_list(config_of):
     assert [each == "sliding_attention" for each in config["layer_types"]] == pattern
 
 
-@pytest.mark.parametrize(("key", "value"), [("block_count", 3000), ("block_count", 0),
-                                            ("embedding_length", 0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"), [("block_count", 3000), ("block_count", 0), ("embedding_length", 0)]
+)
 def test_impossible_numbers(key, value, config_of):
     def metadata(writer):
         writer.kv_data[0].pop(f"llama.{key}")

@@ -24,10 +24,9 @@ def decoded(blocks: numpy.ndarray, ggml_type: GGMLType, dtype=torch.float32, pie
 
 
 def random_blocks(ggml_type: GGMLType, count: int, seed: int) -> numpy.ndarray:
-    blocks = numpy.random.default_rng(seed).integers(
+    return numpy.random.default_rng(seed).integers(
         0, 256, (count, ggml_type.block_bytes), numpy.uint8
     )
-    return blocks
 
 
 def theirs(blocks: numpy.ndarray, ggml_type: GGMLType) -> torch.Tensor:

@@ -94,5 +94,4 @@ def test_a_file_cut_short_after_opening(make_model, write_gguf, describe_gguf, t
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
     with pytest.raises(ModelFormatError, match="ends at byte"):
-        for name in checkpoint.names():
-            checkpoint.tensor(name, torch.float32)
+        [checkpoint.tensor(name, torch.float32) for name in checkpoint.names()]

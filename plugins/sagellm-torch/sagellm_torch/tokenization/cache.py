@@ -1,0 +1,74 @@
+"""Converted tokenizers on disk, so that the second start need not convert.
+
+One file per vocabulary, named by a hash of all that it was made from. Whatever goes wrong here
+costs time and nothing else: a file that does not load is made again, a directory that cannot be
+written is done without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import tokenizers
+
+_log = logging.getLogger("sagellm.tokenization")
+_FOLDER = "tokenizers"
+
+
+class TokenizerCache:
+    """Pipelines by key, in ``directory/tokenizers/``.
+
+    :param directory: may be missing, read-only or ``None``; nothing is kept then.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._folder = None if directory is None else directory / _FOLDER
+
+    def load(self, key: str) -> tokenizers.Tokenizer | None:
+        """The pipeline kept under ``key``, or ``None``."""
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            _log.warning("The cached tokenizer %s cannot be read (%s).", path, error)
+            return None
+        # The library is lenient about what it reads; the last line says that all of it is here.
+        body, mark, _ = text.rpartition(f"\n{key}")
+        if mark:
+            try:
+                return tokenizers.Tokenizer.from_str(body)
+            except Exception as error:  # the library raises a bare Exception
+                _log.warning("The cached tokenizer %s is damaged (%s).", path, error)
+                return None
+        _log.warning("The cached tokenizer %s is incomplete; it is made again.", path)
+        return None
+
+    def save(self, key: str, pipeline: tokenizers.Tokenizer) -> None:
+        """Keep ``pipeline`` under ``key``, if that is possible."""
+        path = self._path(key)
+        if path is None:
+            return
+        temporary = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written beside and moved over: another process sees all of it or nothing.
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(f"{pipeline.to_str()}\n{key}")
+            Path(temporary).replace(path)
+        except OSError as error:
+            _log.warning("The converted tokenizer is not kept in %s (%s).", path.parent, error)
+            if temporary:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+
+    def _path(self, key: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{key}.json"

@@ -1,0 +1,175 @@
+"""The sandbox that chat templates run in. Importing this imports jinja2.
+
+A template comes with the model, from whoever made the model. jinja2's immutable sandbox keeps it
+from reaching Python; the limits here keep an absurd one from taking the machine with it. They
+catch loops over ranges, output and arithmetic. jinja2 has no ``while``, so what is left is loops
+nested over long inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+#: Longest prompt that a template may write, in characters; no model reads as much.
+MAX_OUTPUT = 64 << 20
+#: Seconds that a rendering may take. Real ones take milliseconds.
+MAX_SECONDS = 10.0
+#: Items of all ranges of one rendering together.
+MAX_RANGE_ITEMS = 1_000_000
+#: Largest string, list or integer (in bits) that arithmetic may make.
+MAX_RESULT = 64 << 20
+
+
+@dataclass(slots=True)
+class _Budget:
+    deadline: float
+    range_items: int = MAX_RANGE_ITEMS
+
+    def check(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise SecurityError(f"it ran for longer than {MAX_SECONDS:g} s")
+
+
+_budget: ContextVar[_Budget] = ContextVar("budget of the template being rendered")
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset({"+", "*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        _budget.get().check()
+        if operator == "*":
+            for value, times in ((left, right), (right, left)):
+                if (
+                    isinstance(value, (str, bytes, list, tuple))
+                    and isinstance(times, int)
+                    and len(value) * times > MAX_RESULT
+                ):
+                    raise SecurityError(f"it repeats {len(value)} items {times} times")
+        if (
+            operator == "**"
+            and isinstance(left, int)
+            and isinstance(right, int)
+            and left.bit_length() * right > MAX_RESULT
+        ):
+            raise SecurityError(f"it raises a number to the power {right}")
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        _budget.get().check()
+        return super().call(*args, **kwargs)
+
+
+class _Namespace(Namespace):
+    """jinja2's, but for names with an underscore in front: those lead to Python's insides."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        # `self` is a name that a template may use, as it may with jinja2's own class.
+        for name in dict(*args[1:], **kwargs):
+            _check_name(name)
+        Namespace.__init__(*args, **kwargs)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"it keeps {name!r} in a namespace")
+
+
+class _Generation(Extension):
+    """``{% generation %} ... {% endgeneration %}`` marks the assistant's words for training."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """The body as it stands."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def rendered(template: Any, values: Mapping[str, Any]) -> str:
+    """What ``template`` writes.
+
+    :raises jinja2.TemplateError: the template raised it, or crossed a limit.
+    """
+    budget = _Budget(time.monotonic() + MAX_SECONDS)
+    token = _budget.set(budget)
+    try:
+        pieces: list[str] = []
+        length = 0
+        for piece in template.generate(values):
+            budget.check()
+            length += len(piece)
+            if length > MAX_OUTPUT:
+                raise SecurityError(f"it wrote more than {MAX_OUTPUT} characters")
+            pieces.append(piece)
+        return "".join(pieces)
+    finally:
+        _budget.reset(token)
+
+
+@cache
+def environment() -> ImmutableSandboxedEnvironment:
+    """The one environment; it holds no state of a template."""
+    made = _Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    made.filters["tojson"] = _tojson
+    functions: dict[str, Callable[..., Any]] = {
+        "raise_exception": _raise_exception,
+        "strftime_now": _strftime_now,
+        "range": _range,
+        "namespace": _Namespace,
+    }
+    del made.globals["lipsum"]
+    made.globals.update(functions)
+    return made
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # jinja2's own escapes <, > and &, for HTML.
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _range(*args: int) -> range:
+    made = range(*args)
+    budget = _budget.get()
+    # Counted without len(), which fails on ranges longer than a C integer.
+    count = max(0, (made.stop - made.start + made.step - (1 if made.step > 0 else -1)) // made.step)
+    if count > budget.range_items:
+        raise SecurityError(f"its ranges have more than {MAX_RANGE_ITEMS} items")
+    budget.range_items -= count
+    return made

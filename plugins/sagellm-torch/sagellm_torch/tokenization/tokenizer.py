@@ -1,0 +1,113 @@
+"""The tokenizer of a model: a ``tokenizers`` pipeline and, perhaps, a chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sagellm_core.contract import InvalidRequestError, TokenizerError
+
+from .chat_template import ChatTemplate
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class FastTokenizer:
+    """Implements :class:`sagellm_core.contract.Tokenizer`. Safe to use from several threads.
+
+    :param pipeline: the whole of it: normaliser, pre-tokeniser, model, post-processor, decoder.
+    :param vocab_size: how many ids the model has; ``None``: as many as the pipeline knows.
+    :param chat_template: ``None`` where the model has none.
+    """
+
+    def __init__(
+        self,
+        pipeline: tokenizers.Tokenizer,
+        *,
+        vocab_size: int | None,
+        chat_template: ChatTemplate | None,
+    ) -> None:
+        # Saved tokenizers may carry the settings of a training run.
+        pipeline.no_truncation()
+        pipeline.no_padding()
+        self._pipeline = pipeline
+        self._vocab_size = vocab_size or _size(pipeline)
+        self._chat_template = chat_template
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids that the model has."""
+        return self._vocab_size
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether conversations can be rendered."""
+        return self._chat_template is not None
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of ``text``.
+
+        :raises InvalidRequestError: the text is not Unicode (it has lone surrogates).
+        :raises TokenizerError: a token of it is not one of the model's.
+        """
+        try:
+            ids: list[int] = self._pipeline.encode(text, add_special_tokens=add_special_tokens).ids
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError(
+                f"The text has a lone surrogate at position {error.start}, so it is not Unicode.",
+                hint="Decode the input with errors='replace'.",
+            ) from error
+        except TypeError as error:
+            raise InvalidRequestError(
+                f"Text to tokenise must be a string, not {type(text).__name__}.",
+                hint="Pass token ids as prompt_token_ids.",
+            ) from error
+        if ids and max(ids) >= self._vocab_size:
+            foreign = max(ids)
+            raise TokenizerError(
+                f"The text holds {self._pipeline.id_to_token(foreign)!r}, which is token {foreign} "
+                f"to the tokenizer; the model has {self._vocab_size} tokens.",
+                hint="Leave that token out, or use the tokenizer that belongs to the model.",
+            )
+        return ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of ``token_ids``; ids that have no token decode to nothing.
+
+        :raises InvalidRequestError: an id is negative or no integer.
+        """
+        try:
+            text: str = self._pipeline.decode(
+                list(token_ids), skip_special_tokens=skip_special_tokens
+            )
+        except (OverflowError, TypeError) as error:
+            raise InvalidRequestError(
+                f"Token ids must be integers of at least 0: {error}.", hint="Check the ids."
+            ) from error
+        return text
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The prompt text of a conversation.
+
+        :raises TokenizerError: no template, or it refused the messages.
+        """
+        if self._chat_template is None:
+            raise TokenizerError(
+                "The model has no chat template.",
+                hint='Pass a prompt with prompt_format="raw", or add chat_template.jinja.',
+            )
+        return self._chat_template.render(
+            messages, tools=tools, add_generation_prompt=add_generation_prompt
+        )
+
+
+def _size(pipeline: tokenizers.Tokenizer) -> int:
+    # Ids may have gaps, so the largest counts and not their number.
+    return max(pipeline.get_vocab(with_added_tokens=True).values(), default=-1) + 1
