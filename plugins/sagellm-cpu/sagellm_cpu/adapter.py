@@ -1,0 +1,77 @@
+"""The CPU as a torch device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from sagellm_torch import DenseLinear, DeviceAdapter, DeviceMemory, DTypeChoice, Linear
+
+from sagellm_core.contract import ConfigurationError
+
+from .memory import read_memory
+from .packed_linear import PackedLinear, packing_available
+from .processor import usable_threads
+
+_ROOT = Path("/")
+#: A tied output layer gets a packed copy of its own up to this size; beyond it, the memory is
+#: worth more than the quarter of that one product's time.
+_LARGEST_TIED_COPY = 512 * 2**20
+
+
+class CPUAdapter(DeviceAdapter):
+    """Computes in float32, with as many threads as the process may use.
+
+    :param options: ``threads`` (at least 1).
+    :raises ConfigurationError: an option is unknown, or ``threads`` is not a positive integer.
+    """
+
+    option_names = ("threads",)
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__("cpu", options)
+        self.threads = self._threads()
+        torch.set_num_threads(self.threads)
+        self._packing = packing_available()
+
+    def _threads(self) -> int:
+        asked = self.options.get("threads")
+        if asked is None:
+            return usable_threads(_ROOT)
+        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+            raise ConfigurationError(
+                f"threads={asked!r} is not valid.", hint="threads is an integer of at least 1."
+            )
+        return asked
+
+    def memory(self) -> DeviceMemory | None:
+        """What the machine has, or the control group allows."""
+        found = read_memory(_ROOT)
+        return None if found is None else DeviceMemory(found.total, found.available)
+
+    def cache_budget(self, free: int, enough: int) -> int:
+        """A quarter of what is available: other programs live in this memory too."""
+        return min(free // 4, enough)
+
+    def choose_dtype(self, asked: str, stored: torch.dtype | None) -> DTypeChoice:
+        """Always float32: half precision is slower on most CPUs, and less exact."""
+        if asked in ("auto", "float32"):
+            return DTypeChoice(torch.float32)
+        return DTypeChoice(torch.float32, f"The CPU computes in float32; {asked} was asked for.")
+
+    def linear(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, shared: bool = False
+    ) -> Linear:
+        """Packed for oneDNN where it is there."""
+        if not self._packs(weight.nbytes, shared=shared):
+            return DenseLinear(weight, bias, shared=shared)
+        return PackedLinear(weight, bias)
+
+    def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
+        """A packed copy of a tied output layer stands beside the embedding."""
+        return weight_bytes if shared and self._packs(weight_bytes, shared=True) else 0
+
+    def _packs(self, weight_bytes: int, *, shared: bool) -> bool:
+        return self._packing and not (shared and weight_bytes > _LARGEST_TIED_COPY)

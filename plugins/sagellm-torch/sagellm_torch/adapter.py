@@ -1,0 +1,179 @@
+"""What a torch device has to say to become a provider.
+
+Every method has a body in plain torch operators, which is right on any torch device; a vendor
+overrides those that its device does better. The kit never asks which device it runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sagellm_core.contract import ConfigurationError
+
+from . import attention
+from .attention import AttentionConfig, GatherWorkspace
+from .kv_cache import CacheShape, KVCache
+from .linear import DenseLinear, Linear, merge
+from .rotary import rotate
+from .step import DecodeStep, PrefillStep
+
+#: Names of the types that a user may ask for.
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DTypeChoice:
+    """What a device computes in."""
+
+    dtype: torch.dtype
+    #: One sentence for the user when it is not what was asked for; else empty.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Bytes of a device's memory."""
+
+    total: int
+    free: int
+
+
+class DeviceAdapter:
+    """A torch device.
+
+    :param device: as torch names it: ``cpu``, ``npu:0``.
+    :param options: the provider options that the user passed.
+    :raises ConfigurationError: an option is unknown.
+    """
+
+    #: Provider options that this device knows, by name.
+    option_names: Sequence[str] = ()
+
+    def __init__(self, device: str, options: Mapping[str, Any] | None = None) -> None:
+        self.device = torch.device(device)
+        self.options = dict(options or {})
+        self._workspace = GatherWorkspace()
+        for name in self.options:
+            if name not in self.option_names:
+                raise ConfigurationError(
+                    f"The provider option {name!r} is unknown.", hint=self._option_hint(name)
+                )
+
+    def _option_hint(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        close = get_close_matches(str(name), self.option_names, n=1)
+        if close:
+            return f"Did you mean {close[0]!r}?"
+        if not self.option_names:
+            return "This provider has no options."
+        return f"This provider knows: {', '.join(sorted(self.option_names))}."
+
+    # --- memory ------------------------------------------------------------------------
+
+    def memory(self) -> DeviceMemory | None:
+        """Total and free memory now, or ``None`` where the device cannot tell."""
+        return None
+
+    def cache_budget(self, free: int, enough: int) -> int:
+        """Bytes of KV cache to allocate when the user did not say.
+
+        :param free: bytes free now. ``enough``: what every slot at full length would take.
+        """
+        return min(free * 8 // 10, enough)
+
+    def allocate_cache(self, shape: CacheShape) -> KVCache:
+        """The KV cache. A device with another layout returns a subclass."""
+        return KVCache(shape, self.device)
+
+    # --- arithmetic --------------------------------------------------------------------
+
+    def choose_dtype(self, asked: str, stored: torch.dtype | None) -> DTypeChoice:
+        """What to compute in.
+
+        :param asked: ``auto``, or a key of :data:`DTYPES`.
+        :param stored: what the weights are stored in, if that is one of :data:`DTYPES`.
+        """
+        if asked != "auto":
+            return DTypeChoice(DTYPES[asked])
+        return DTypeChoice(stored or torch.float16)
+
+    def linear(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, shared: bool = False
+    ) -> Linear:
+        """Prepare a linear layer.
+
+        :param weight: [out, in], on the device.
+        :param shared: the weight stays in memory for another use anyway (tied embeddings).
+        """
+        return DenseLinear(weight, bias, shared=shared)
+
+    def merged_linear(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """Prepare several layers over one input (q/k/v, gate/up) as one."""
+        weight, bias = merge(weights, biases)
+        return self.linear(weight, bias)
+
+    def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
+        """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""
+        return 0
+
+    def rotate(self, heads: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+        """Rotate heads [T, heads, head_dim] by [T, 1, rotary_dim / 2, 2]: a new tensor."""
+        return rotate(heads, rotations)
+
+    def attend_prefill(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        layer: tuple[torch.Tensor, torch.Tensor],
+        step: PrefillStep,
+        config: AttentionConfig,
+    ) -> torch.Tensor:
+        """Write a prefill's keys and values into the cache, and attend.
+
+        :param query: [T, num_heads, head_dim]; ``key``, ``value``: [T, num_kv_heads, head_dim].
+        :returns: [T, num_heads * head_dim].
+        """
+        attention.write(layer, key, value, step.write_index)
+        return attention.attend_prefill(query, key, value, layer, step, config, self._workspace)
+
+    def attend_decode(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        layer: tuple[torch.Tensor, torch.Tensor],
+        step: DecodeStep,
+        config: AttentionConfig,
+    ) -> torch.Tensor:
+        """Write one key and value a sequence into the cache, and attend.
+
+        :param query: [B, num_heads, head_dim]; ``key``, ``value``: [B, num_kv_heads, head_dim].
+        :returns: [B, num_heads * head_dim].
+        """
+        attention.write(layer, key, value, step.write_index)
+        return attention.attend_decode(query, layer, step, config, self._workspace)
+
+    def capture_decode(
+        self, forward: Callable[[DecodeStep], torch.Tensor]
+    ) -> Callable[[DecodeStep], torch.Tensor]:
+        """Wrap the decode forward in a device graph. By default it runs eagerly."""
+        return forward
+
+    def synchronize(self) -> None:
+        """Wait for everything that was queued on the device."""
+
+    def release(self) -> None:
+        """Give back memory that is kept between steps."""
+        self._workspace.close()

@@ -1,0 +1,122 @@
+"""The decoder: one forward pass for every supported family.
+
+What differs between families are fields of :class:`DecoderConfig`; what differs between
+devices are methods of :class:`DeviceAdapter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+
+from .adapter import DeviceAdapter
+from .architecture import DecoderConfig
+from .attention import AttentionConfig
+from .kv_cache import KVCache
+from .step import DecodeStep, PrefillStep
+from .weights import DecoderWeights, LayerWeights
+
+
+def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+_ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "silu": F.silu,
+    "swish": F.silu,
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "gelu_new": _gelu_tanh,
+    "relu": F.relu,
+}
+
+
+class Decoder:
+    """A decoder over weights that are on the device. Keeps no state of any sequence."""
+
+    def __init__(
+        self, config: DecoderConfig, weights: DecoderWeights, adapter: DeviceAdapter
+    ) -> None:
+        self.config = config
+        self._weights = weights
+        self._adapter = adapter
+        self._activation = _ACTIVATIONS[config.activation]
+        self._attention = [
+            AttentionConfig(
+                num_heads=config.num_heads,
+                num_kv_heads=config.num_kv_heads,
+                head_dim=config.head_dim,
+                scale=config.attention_scale,
+                softcap=config.attention_softcap,
+                sliding_window=layer.sliding_window,
+            )
+            for layer in config.layers
+        ]
+
+    def forward(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
+        """Write the step's keys and values into the cache.
+
+        :returns: logits [rows, vocab] of the rows that the step wants; ``None`` without any.
+        """
+        config, weights = self.config, self._weights
+        hidden = F.embedding(step.tokens, weights.embedding)  # [T, H]
+        if config.embedding_scale != 1.0:
+            # Gemma rounds the factor to the type of the embeddings.
+            hidden = hidden * torch.tensor(config.embedding_scale, dtype=hidden.dtype)
+        last = config.num_layers - 1
+        for index, layer in enumerate(weights.layers):
+            mixed = self._attend(index, layer, hidden, step, cache)
+            if index == last and step.logits_index is not None:
+                # Past the last attention only rows that are sampled matter.
+                if not step.logits_index.numel():
+                    return None
+                mixed = mixed.index_select(0, step.logits_index)
+                hidden = hidden.index_select(0, step.logits_index)
+            mixed = layer.output(mixed)
+            if layer.post_attention_norm is not None:
+                mixed = self._norm(mixed, layer.post_attention_norm)
+            hidden = hidden + mixed
+            mixed = self._mlp(layer, self._norm(hidden, layer.mlp_norm))
+            if layer.post_mlp_norm is not None:
+                mixed = self._norm(mixed, layer.post_mlp_norm)
+            hidden = hidden + mixed
+        logits = weights.head(self._norm(hidden, weights.final_norm)).float()
+        if config.logit_softcap is not None:
+            logits = torch.tanh(logits / config.logit_softcap) * config.logit_softcap
+        return logits
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, weight.shape, weight, self.config.norm_eps)
+
+    def _attend(
+        self,
+        index: int,
+        layer: LayerWeights,
+        hidden: torch.Tensor,
+        step: PrefillStep | DecodeStep,
+        cache: KVCache,
+    ) -> torch.Tensor:
+        """Attention before its output projection, [T, num_heads * head_dim]."""
+        config = self.config
+        heads = config.num_heads + config.num_kv_heads
+        qkv = layer.qkv(self._norm(hidden, layer.attention_norm))
+        qk, value = qkv.split((heads * config.head_dim, config.kv_size), dim=-1)
+        qk = qk.unflatten(-1, (heads, config.head_dim))
+        if layer.qk_norm is not None:
+            qk = F.rms_norm(qk, (config.head_dim,), None, config.norm_eps) * layer.qk_norm
+        qk = self._adapter.rotate(qk, step.rotations[config.layers[index].rope])
+        query, key = qk.split((config.num_heads, config.num_kv_heads), dim=1)
+        value = value.unflatten(-1, (config.num_kv_heads, config.head_dim))
+        if isinstance(step, DecodeStep):
+            return self._adapter.attend_decode(
+                query, key, value, cache.layers[index], step, self._attention[index]
+            )
+        return self._adapter.attend_prefill(
+            query, key, value, cache.layers[index], step, self._attention[index]
+        )
+
+    def _mlp(self, layer: LayerWeights, x: torch.Tensor) -> torch.Tensor:
+        gate, up = layer.gate_up(x).chunk(2, dim=-1)
+        return layer.down(self._activation(gate).mul_(up))

@@ -1,0 +1,66 @@
+"""Linear layers as the decoder calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+
+class Linear(Protocol):
+    """``x [T, in] -> [T, out]``. What is inside (packed, quantised, ...) is the device's."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds on the device, beyond tensors it shares."""
+        ...
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias``."""
+        ...
+
+
+class DenseLinear:
+    """A linear layer over a plain weight.
+
+    :param weight: [out, in].
+    :param bias: [out], or ``None``.
+    :param shared: the weight is another layer's too, and is counted there.
+    """
+
+    __slots__ = ("_bias", "_shared", "_weight")
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None = None, *, shared: bool = False
+    ) -> None:
+        self._weight = weight
+        self._bias = bias
+        self._shared = shared
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weight, unless it is shared."""
+        return 0 if self._shared else self._weight.nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias``."""
+        return F.linear(x, self._weight, self._bias)
+
+
+def merge(
+    weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Several layers over one input as a single one: one product in place of many.
+
+    :param weights: each [out_i, in].
+    :param biases: each [out_i]; all of them ``None``, or none.
+    :returns: [sum of out_i, in] and [sum of out_i].
+    """
+    weight = weights[0] if len(weights) == 1 else torch.cat(tuple(weights))
+    present = [bias for bias in biases if bias is not None]
+    if not present:
+        return weight, None
+    assert len(present) == len(weights), "either all merged layers have a bias or none"
+    return weight, present[0] if len(present) == 1 else torch.cat(present)

@@ -1,0 +1,272 @@
+"""The runner: slots in, sampled tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from sagellm_core.contract import (
+    ConfigurationError,
+    DecodeRow,
+    EngineClosedError,
+    KVCapacity,
+    PrefillRow,
+    RunnerConfig,
+    RunnerError,
+)
+
+from .kv_cache import KVCache
+from .memory_errors import device_memory_errors
+from .model import TorchModel
+from .rotary import RotaryTable
+from .sampling import RowState, sample
+from .sizing import cache_shape
+from .slots import Slot, SlotTable
+from .step import DecodeStep, PrefillStep, Segment
+from .step_handle import TensorStep
+
+
+def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
+    """A runner over a loaded model.
+
+    :raises InsufficientMemoryError: the KV cache asked for does not fit.
+    :raises ConfigurationError: ``max_model_len`` is beyond the model's, or a number is not
+        positive.
+    """
+    for name in ("max_slots", "max_model_len", "block_size"):
+        if getattr(config, name) < 1:
+            raise ConfigurationError(
+                f"{name}={getattr(config, name)} is not valid.", hint=f"{name} is at least 1."
+            )
+    if config.num_blocks is not None and config.num_blocks < 1:
+        raise ConfigurationError(
+            f"num_blocks={config.num_blocks} is not valid.", hint="num_blocks is at least 1."
+        )
+    if config.max_model_len > model.max_model_len:
+        raise ConfigurationError(
+            f"max_model_len={config.max_model_len} is more than the {model.max_model_len} tokens "
+            "that the model was made for.",
+            hint=f"Set max_model_len to at most {model.max_model_len}.",
+        )
+    return TorchRunner(model, config)
+
+
+class TorchRunner:
+    """The kit's :class:`~sagellm_core.contract.Runner`. Open it with :func:`open_runner`."""
+
+    def __init__(self, model: TorchModel, config: RunnerConfig) -> None:
+        self._model = model
+        self._adapter = model.adapter
+        self._device = model.adapter.device
+        self._vocab_size = model.config.vocab_size
+        self._max_slots = config.max_slots
+        decoder = model.decoder
+        dtype = getattr(torch, model.dtype)
+        shape = cache_shape(model.config, config, self._adapter, dtype)
+        self._capacity = KVCapacity(shape.num_blocks, shape.block_size, shape.bytes_per_block)
+        self._cache: KVCache | None = self._adapter.allocate_cache(shape)
+        self._slots = SlotTable(config.max_slots, config.max_model_len, self._cache, self._device)
+        self._ropes = tuple(
+            RotaryTable(rope, config.max_model_len, self._device) for rope in model.config.ropes
+        )
+        cache = self._cache
+        self._decode_forward = self._adapter.capture_decode(
+            lambda step: decoder.forward(step, cache)
+        )
+
+    @property
+    def capacity(self) -> KVCapacity:
+        """The KV cache it allocated."""
+        return self._capacity
+
+    @property
+    def max_slots(self) -> int:
+        """How many slots it has."""
+        return self._max_slots
+
+    def prefill(self, rows: Sequence[PrefillRow]) -> TensorStep:
+        """Write the chunks' keys and values and sample where a row asks for it.
+
+        :raises InvalidSamplingError: ``logit_bias`` names a token the model does not have.
+        :raises BlockAccountingError: blocks are foreign, or too few.
+        :raises RunnerError: the call contradicts the slots' state.
+        """
+        cache = self._open_cache()
+        states = self._check_prefill(rows)
+        with torch.inference_mode(), device_memory_errors():
+            step, slots = self._prefill_step(rows, states)
+            logits = self._model.decoder.forward(step, cache)
+            if logits is None:
+                return TensorStep(None, [None] * len(rows))
+            sampled = [i for i, row in enumerate(rows) if row.sample]
+            place = {row: i for i, row in enumerate(sampled)}
+            return self._sample(
+                logits,
+                [rows[i].slot for i in sampled],
+                [slots[i] for i in sampled],
+                [place.get(i) for i in range(len(rows))],
+            )
+
+    def decode(self, rows: Sequence[DecodeRow]) -> TensorStep:
+        """One step for each named slot.
+
+        :raises BlockAccountingError: blocks are foreign, or too few.
+        :raises RunnerError: a slot holds no sequence, or none that was sampled from.
+        """
+        self._open_cache()
+        self._check_decode(rows)
+        if not rows:
+            return TensorStep(None, [])
+        with torch.inference_mode(), device_memory_errors():
+            step, slots = self._decode_step(rows)
+            logits = self._decode_forward(step)
+            return self._sample(logits, [row.slot for row in rows], slots, range(len(rows)))
+
+    def close(self) -> None:
+        """Give the KV cache back; the model stays loaded. May be called twice."""
+        if self._cache is not None:
+            self._adapter.synchronize()
+            self._cache.close()
+            self._cache = None
+            self._adapter.release()
+
+    # --- what a call must not do, found out before anything changes ----------------------
+
+    def _open_cache(self) -> KVCache:
+        if self._cache is None:
+            raise EngineClosedError("The runner was closed.", hint="Open another one.")
+        return self._cache
+
+    def _check_prefill(self, rows: Sequence[PrefillRow]) -> list[RowState | None]:
+        """The sampling states of the sequences that begin."""
+        self._slots.check([row.slot for row in rows])
+        states: list[RowState | None] = []
+        for row in rows:
+            tokens = row.token_ids
+            if row.begin is None:
+                slot = self._slots[row.slot]
+                length, held = slot.length, len(slot.blocks)
+                states.append(None)
+            else:
+                tokens = (*row.begin.cached_token_ids, *row.token_ids)
+                length, held = len(row.begin.cached_token_ids), 0
+                states.append(RowState(row.begin.sampling, self._vocab_size, self._device))
+            if not row.token_ids or row.start != length:
+                raise RunnerError(
+                    f"Slot {row.slot} holds {length} tokens; a chunk of {len(row.token_ids)} at "
+                    f"{row.start} does not continue it.",
+                    hint="Chunks follow each other and have at least one token.",
+                )
+            if min(tokens) < 0 or max(tokens) >= self._vocab_size:
+                wrong = next(t for t in tokens if not 0 <= t < self._vocab_size)
+                raise RunnerError(
+                    f"Token {wrong} of slot {row.slot} is not in the vocabulary of "
+                    f"{self._vocab_size}.",
+                    hint="The prompt was made by another tokenizer.",
+                )
+            self._slots.check_growth(row.slot, held, row.new_blocks, row.start, len(row.token_ids))
+        return states
+
+    def _check_decode(self, rows: Sequence[DecodeRow]) -> None:
+        self._slots.check([row.slot for row in rows])
+        for row in rows:
+            slot = self._slots[row.slot]
+            if not slot.pending:
+                raise RunnerError(
+                    f"Slot {row.slot} has no sampled token to go on from.",
+                    hint="Its last prefill has to sample.",
+                )
+            self._slots.check_growth(row.slot, len(slot.blocks), row.new_blocks, slot.length, 1)
+
+    # --- steps ---------------------------------------------------------------------------
+
+    def _prefill_step(
+        self, rows: Sequence[PrefillRow], states: Sequence[RowState | None]
+    ) -> tuple[PrefillStep, list[Slot]]:
+        tokens: list[int] = []
+        places: list[int] = []
+        turns: list[list[int]] = [[] for _ in self._ropes]
+        segments: list[Segment] = []
+        slots: list[Slot] = []
+        wanted: list[int] = []
+        for row, state in zip(rows, states, strict=True):
+            if row.begin is not None and state is not None:
+                slot = self._slots.begin(row.slot, row.begin, state)
+                state.observe(row.begin.cached_token_ids, 0, slot.prompt_len)
+            count = len(row.token_ids)
+            slot = self._slots.grow(row.slot, row.new_blocks, count)
+            slot.sampling.observe(row.token_ids, row.start, slot.prompt_len)
+            slot.pending = False
+            positions = range(row.start, row.start + count)
+            segments.append(
+                Segment(
+                    first=len(tokens),
+                    count=count,
+                    start=row.start,
+                    blocks=self._slots.blocks_of(row.slot, slot.length),
+                    run=self._slots.run_of(slot),
+                )
+            )
+            tokens.extend(row.token_ids)
+            places.extend(self._slots.places(slot, row.start, row.start + count))
+            for rope, found in zip(self._ropes, turns, strict=True):
+                found.extend(rope.row(position, slot.prompt_len) for position in positions)
+            if row.sample:
+                wanted.append(len(tokens) - 1)
+            slots.append(slot)
+        step = PrefillStep(
+            tokens=self._integers(tokens),
+            rotations=self._rotations(turns),
+            write_index=self._integers(places),
+            segments=tuple(segments),
+            logits_index=None if len(wanted) == len(tokens) else self._integers(wanted),
+        )
+        return step, slots
+
+    def _decode_step(self, rows: Sequence[DecodeRow]) -> tuple[DecodeStep, list[Slot]]:
+        slots = [self._slots.grow(row.slot, row.new_blocks, 1) for row in rows]
+        named = [row.slot for row in rows]
+        contexts = tuple(slot.length for slot in slots)
+        turns = [
+            [rope.row(slot.length - 1, slot.prompt_len) for slot in slots] for rope in self._ropes
+        ]
+        blocks, longest = self._slots.decode_blocks(named, contexts)
+        step = DecodeStep(
+            tokens=self._slots.last_tokens.index_select(0, self._integers(named)),
+            rotations=self._rotations(turns),
+            write_index=self._integers(
+                [self._slots.place(slot, slot.length - 1) for slot in slots]
+            ),
+            contexts=contexts,
+            blocks=blocks,
+            max_blocks=longest,
+            run=self._slots.run_of(slots[0]) if len(slots) == 1 else None,
+        )
+        return step, slots
+
+    def _integers(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
+
+    def _rotations(self, turns: Sequence[Sequence[int]]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            rope.rotations(self._integers(rows))
+            for rope, rows in zip(self._ropes, turns, strict=True)
+        )
+
+    def _sample(
+        self,
+        logits: torch.Tensor,
+        named: Sequence[int],
+        slots: Sequence[Slot],
+        places: Sequence[int | None],
+    ) -> TensorStep:
+        sampled = sample(
+            logits,
+            [slot.sampling for slot in slots],
+            [slot.length - slot.prompt_len for slot in slots],
+        )
+        self._slots.last_tokens.index_copy_(0, self._integers(named), sampled.tokens)
+        for slot in slots:
+            slot.pending = True
+        return TensorStep(sampled, places)
