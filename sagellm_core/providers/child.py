@@ -23,6 +23,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -48,7 +49,7 @@ def main(reply_fd: int, request: Mapping[str, Any]) -> NoReturn:
     """Answer the request and leave at once, without the plugin's exit handlers."""
     # What the plugin starts must not hold our end of the conversation.
     os.set_inheritable(reply_fd, False)
-    _limit_life(request["timeout"])
+    _limit_life(request["timeout"], request["started"])
     conversation = _Conversation(reply_fd)
     try:
         _probe(conversation, request)
@@ -61,11 +62,15 @@ def main(reply_fd: int, request: Mapping[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def _limit_life(timeout: float) -> None:
-    """See to it that this process ends even if the parent is killed before it can end us."""
+def _limit_life(timeout: float, started: float) -> None:
+    """See to it that this process ends even if the parent is killed before it can end us.
+
+    :param started: on the clock of :func:`time.time`, which both processes share.
+    """
+    spent = min(max(time.time() - started, 0.0), timeout / 2)
     faulthandler.enable()
     # Where a hang hangs, on stderr, shortly before the parent's patience ends.
-    faulthandler.dump_traceback_later(timeout * 0.9)
+    faulthandler.dump_traceback_later((timeout - spent) * 0.9)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, timeout + 1)

@@ -120,6 +120,7 @@ def _request(
         "module": entry.module,
         "model": None if model is None else model_to_wire(model),
         "timeout": timeout,
+        "started": time.time(),
         "root": str(root),
         "diagnose": diagnose,
     }

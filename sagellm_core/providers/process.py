@@ -60,6 +60,7 @@ class ChildProcess:
         self._line = b""
         self._heard = 0
         self._reply_closed = False
+        self._attached: set[int] = set()
         read_end, low_end = os.pipe()
         try:
             write_end = fcntl.fcntl(low_end, fcntl.F_DUPFD_CLOEXEC, _FIRST_FD)
@@ -93,6 +94,7 @@ class ChildProcess:
     def attach(self, selector: selectors.BaseSelector) -> None:
         """Have the selector call back whenever there is something to read or write."""
         self._selector = selector
+        self._attached = {self._stdin, self._reply, self._stdout, self._stderr}
         selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
         for fd, read in (
             (self._reply, self._read_reply),
@@ -115,9 +117,11 @@ class ChildProcess:
         return self._reply_closed and not self.over
 
     def kill(self) -> None:
-        """End the child and everything it started."""
+        """End the child and everything it started. May be called twice before :meth:`reap`."""
         self.look()
         self.over = True
+        for fd in (self._stdin, self._reply, self._stdout, self._stderr):
+            self._detach(fd)
         # Always, even if the child is gone: its descendants are in the group. The child has not
         # been reaped, so the group's number cannot have been given to anyone else.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -167,7 +171,7 @@ class ChildProcess:
             self._request = b""
         if self._request:
             return True
-        self._selector.unregister(self._stdin)
+        self._detach(self._stdin)
         assert self._process.stdin is not None
         self._process.stdin.close()
         return False
@@ -208,9 +212,14 @@ class ChildProcess:
         except BlockingIOError:
             return None
         if not data:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(fd)
+            self._detach(fd)
         return data
+
+    def _detach(self, fd: int) -> None:
+        if fd in self._attached:
+            self._attached.remove(fd)
+            with contextlib.suppress(KeyError, ValueError):  # The selector is closed already.
+                self._selector.unregister(fd)
 
 
 def converse(children: Sequence[ChildProcess], deadline: float) -> None:
@@ -230,6 +239,9 @@ def converse(children: Sequence[ChildProcess], deadline: float) -> None:
                 key.data()
             for child in pending:
                 child.look()
+                if child.over:
+                    # At once, so that it neither speaks on nor takes time from the others.
+                    child.kill()
 
 
 def _read_all(fd: int, read: Callable[[], bool]) -> None:

@@ -296,10 +296,16 @@ def test_garbage_on_stdout_harms_nothing_and_is_kept_bounded(
     ],
 )
 def test_garbage_on_the_reply_is_a_finding(plugin_site: Any, junk: bytes) -> None:
+    write = f"os.write(fd, b'{junk.decode('latin-1')}')"
     plugin_site.add(
         "bad",
-        head="for fd in range(3, 64):\n    try: os.write(fd, b'%s')\n    except OSError: pass"
-        % junk.decode("latin-1"),
+        head=f"""
+            for fd in range(3, 1024):
+                try:
+                    {write}
+                except OSError:
+                    pass
+        """,
     )
     rejection = only(plugin_site).rejection
     assert rejection is not None
@@ -310,7 +316,7 @@ def test_a_flood_on_the_reply_is_a_finding(plugin_site: Any) -> None:
     plugin_site.add(
         "bad",
         head="""
-            for fd in range(3, 64):
+            for fd in range(3, 1024):
                 try:
                     while True: os.write(fd, b"x" * 65536)
                 except OSError:
@@ -323,7 +329,7 @@ def test_a_flood_on_the_reply_is_a_finding(plugin_site: Any) -> None:
 
 
 def test_closing_the_reply_and_leaving_is_a_finding(plugin_site: Any) -> None:
-    plugin_site.add("bad", head="os.closerange(3, 64)")
+    plugin_site.add("bad", head="os.closerange(3, 1024)")
     rejection = only(plugin_site).rejection
     assert rejection is not None
     assert rejection.code == "exit"
