@@ -29,7 +29,8 @@ class Explanation:
     backend: str
     #: The model, where it is on disk; plugins were asked about it.
     model: ModelDescription | None
-    #: Why the model is not known; the ranking then leaves it out.
+    #: Why the model is not known, though the chosen plugin would need it; the ranking then
+    #: leaves it out.
     model_error: SageLLMError | None
     #: Those in the running first, best first; then the rejected ones.
     candidates: tuple[Candidate, ...]
@@ -99,13 +100,11 @@ def explain(
             chosen = verdict(found)
         except SageLLMError as refused:
             error = refused
-    if (
-        chosen is not None
-        and model_error is not None
-        and found.description_for(chosen) is None
-        and not is_elsewhere(model_error)
-    ):
-        chosen, error = None, model_error
+    if chosen is not None and model_error is not None:
+        if found.description_for(chosen) is not None:
+            model_error = None  # It takes any model, described or not.
+        elif not is_elsewhere(model_error):
+            chosen, error = None, model_error
     return Explanation(
         reference=reference,
         backend=controls.backend,

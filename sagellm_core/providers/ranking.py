@@ -177,9 +177,11 @@ def _key(candidate: Candidate, controls: Controls) -> _Key:
 def _wish(candidate: Candidate, controls: Controls) -> int:
     """Position in ``SAGELLM_DEVICE_ORDER``; what is not in it comes after."""
     assert candidate.device is not None
-    name = candidate.entry.name
+    name, device = candidate.entry.name, candidate.device.id
+    # A device whose id begins with the plugin's name, as in npu:1, need not repeat it.
+    names = (name, f"{name}:{device}", device if device.startswith(f"{name}:") else name)
     for position, wish in enumerate(controls.device_order):
-        if wish in (name, f"{name}:{candidate.device.id}", candidate.device.id):
+        if wish in names:
             return position
     return len(controls.device_order)
 

@@ -87,6 +87,13 @@ def test_a_broken_model_is_the_verdict(plugin_site: Any) -> None:
     assert codes(why)["best"] is None
 
 
+def test_a_plugin_that_takes_any_model_needs_no_description(plugin_site: Any) -> None:
+    plugin_site.add("any", dist="sagellm-fake-any", capabilities="frozenset({'any_model'})")
+    why = explain("broken", plugin_site.controls(), describe=describe)
+    assert why.chosen is not None
+    assert (why.model_error, why.error) == (None, None)
+
+
 def test_a_backend_by_name_leaves_the_others_out(plugin_site: Any) -> None:
     fill(plugin_site)
     why = explain("local", plugin_site.controls("next"), describe=describe)

@@ -409,7 +409,7 @@ def test_it_works_from_a_parent_with_many_threads(plugin_site: Any) -> None:
 PROBE_ALL = """
     import sys
     from sagellm_core.providers import Controls, discover, probe
-    path = sys.argv[1:] or [p for p in sys.path if p.endswith("site")]
+    path = [place for place in sys.path if place.endswith("site")]
     reports = probe(discover(Controls(), path=path), None)
     result = [(r.entry.name, r.rejection and r.rejection.code) for r in reports]
 """
@@ -427,6 +427,19 @@ def test_it_works_with_every_standard_stream_closed(plugin_site: Any) -> None:
     done = plugin_site.run(code)
     assert done.returncode == 0
     assert out.read_text() == "[('good', None)]"
+
+
+def test_it_works_where_children_are_reaped_by_the_system(plugin_site: Any) -> None:
+    plugin_site.add("good")
+    plugin_site.add("left", head="os._exit(3)")
+    code = f"""
+        import signal
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        {PROBE_ALL.replace(chr(10), chr(10) + "    ")}
+        print(result)
+    """
+    done = plugin_site.run(code)
+    assert done.stdout == "[('good', None), ('left', 'exit')]\n", done.stderr
 
 
 def test_a_module_in_the_current_directory_does_not_shadow_the_library(

@@ -100,10 +100,19 @@ def test_unknown_memory_comes_after_known_memory() -> None:
     assert order(found) == ["z on dev:0", "a on dev:0"]
 
 
-@pytest.mark.parametrize("wish", ["b", "b:npu:1", "npu:1"])
-def test_the_users_order_names_plugins_or_devices(wish: str) -> None:
-    found = [candidate("a", "npu:0"), candidate("b", "npu:1")]
-    assert order(found, Controls(device_order=(wish, "a")))[0] == "b on npu:1"
+@pytest.mark.parametrize(
+    ("wish", "first"),
+    [
+        ("b", "b on npu:1"),
+        ("b:npu:1", "b on npu:1"),
+        ("npu", "npu on npu:2"),
+        ("npu:2", "npu on npu:2"),
+        ("npu:1", "a on npu:0"),  # Only of the plugin named npu.
+    ],
+)
+def test_the_users_order_names_plugins_or_devices(wish: str, first: str) -> None:
+    found = [candidate("a", "npu:0"), candidate("b", "npu:1"), candidate("npu", "npu:2")]
+    assert order(found, Controls(device_order=(wish, "a")))[0] == first
 
 
 def test_the_users_order_does_not_put_a_cpu_before_an_accelerator() -> None:

@@ -26,7 +26,7 @@ from sagellm_core.contract import (
     UnsupportedModelError,
 )
 from sagellm_core.models import ModelNotLocalError
-from sagellm_core.providers import Controls, ProviderChoice, choose_provider
+from sagellm_core.providers import Controls, ProviderChoice, choose_provider, refusal
 
 ABSENT = "[DeviceInfo(id='d', state='absent', reason='no chip on the bus', hint='Buy one.')]"
 UNUSABLE = "[DeviceInfo(id='d', state='present_unusable', reason='no driver', hint='Get it.')]"
@@ -95,23 +95,10 @@ class TestAuto:
         assert "Buy one." in caught.value.hint
         assert "RuntimeError" in str(caught.value.__cause__)
 
-    def test_none_installed(self, plugin_site: Any) -> None:
-        done = plugin_site.run(
-            """
-            import sys
-            sys.path[:] = [place for place in sys.path if "site-packages" not in place]
-            import sagellm_core.contract.model, sagellm_core.contract.plugin
-            from sagellm_core.contract import ModelDescription
-            from sagellm_core.providers import Controls, choose_provider
-            model = ModelDescription(reference="m", format="gguf")
-            try:
-                choose_provider("m", Controls(), describe=lambda r, allow_download: model)
-            except Exception as error:
-                print(type(error).__name__, error)
-            """,
-            env={"PYTHONPATH": _needed_for_core()},
-        )
-        assert done.stdout.startswith("NoProviderError No sagellm provider is installed."), done
+    def test_none_installed(self) -> None:
+        error = refusal.nothing_at_all([], "m")
+        assert error.message == "No sagellm provider is installed."
+        assert "pip install sagellm-NAME" in error.hint
 
     @pytest.mark.parametrize(
         ("reference", "error"), [("broken", ModelFormatError), ("nowhere", ModelNotFoundError)]
@@ -352,9 +339,3 @@ def test_six_plugins_five_of_them_bad(plugin_site: Any, process_mark: Any) -> No
     }
     assert len(choice.warnings) == 5
     assert process_mark.gone()
-
-
-def _needed_for_core() -> str:
-    import sagellm_core
-
-    return str(Path(sagellm_core.__file__).parents[1])
