@@ -10,7 +10,6 @@ from sagellm_core.contract import ModelFormatError, Tokenizer, TokenizerError
 from sagellm_torch.checkpoint.weight_files import read_json
 
 from .chat_template import ChatTemplate
-from .framing import frame
 from .missing import MissingTokenizer
 from .special_tokens import add_missing_tokens, named_tokens
 from .template_files import template_sources
@@ -28,7 +27,9 @@ _OTHER_KINDS = ("tokenizer.model", "spiece.model", "tekken.json", "vocab.json", 
 def directory_tokenizer(directory: Path, vocab_size: int | None) -> Tokenizer:
     """The tokenizer that ``tokenizer.json`` and the files beside it describe.
 
-    Without ``tokenizer.json``, a :class:`MissingTokenizer`.
+    What goes around a text is up to ``tokenizer.json``: ``add_bos_token`` of the configuration is
+    for slow tokenizers, and does not agree with it in some published models. Without that file, a
+    :class:`MissingTokenizer`.
 
     :param vocab_size: of the model, where known.
     :raises TokenizerError: ``tokenizer.json`` cannot be read.
@@ -49,7 +50,6 @@ def directory_tokenizer(directory: Path, vocab_size: int | None) -> Tokenizer:
     config = _config(directory)
     names = named_tokens(config)
     add_missing_tokens(pipeline, config, names)
-    _frame_as_configured(pipeline, config, names)
     sources = template_sources(directory, config)
     return FastTokenizer(
         pipeline,
@@ -75,17 +75,3 @@ def _config(directory: Path) -> Mapping[str, Any]:
             except ModelFormatError as error:
                 raise TokenizerError(error.message, hint=error.hint) from error
     return merged
-
-
-def _frame_as_configured(
-    pipeline: Any, config: Mapping[str, Any], names: Mapping[str, str]
-) -> None:
-    # tokenizer.json has its own idea of BOS and EOS; these two keys, where present, overrule it.
-    if "add_bos_token" not in config and "add_eos_token" not in config:
-        return
-    ends: dict[str, tuple[str, int] | None] = {}
-    for end in ("bos", "eos"):
-        token = names.get(f"{end}_token") if config.get(f"add_{end}_token") else None
-        number = pipeline.token_to_id(token) if token is not None else None
-        ends[end] = (token, number) if token is not None and number is not None else None
-    frame(pipeline, bos=ends["bos"], eos=ends["eos"])

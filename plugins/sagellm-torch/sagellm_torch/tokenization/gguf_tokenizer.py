@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, processors
 
 from sagellm_core.contract import TokenizerError
 
 from .byte_level import byte_level_pipeline
-from .framing import frame
 from .gguf_vocabulary import GGUFVocabulary, TokenType
 from .pre_tokenizers import pre_tokenizer
 from .sentencepiece import sentencepiece_pipeline
@@ -39,7 +38,7 @@ def build_pipeline(vocabulary: GGUFVocabulary) -> Tokenizer:
     _add_tokens(pipeline, vocabulary)
     if vocabulary.add_bos is not None:
         add_bos = vocabulary.add_bos
-    frame(
+    _frame(
         pipeline,
         bos=_with_id(vocabulary, vocabulary.bos if add_bos else None),
         eos=_with_id(vocabulary, vocabulary.eos if vocabulary.add_eos else None),
@@ -85,3 +84,17 @@ def _add_tokens(pipeline: Tokenizer, vocabulary: GGUFVocabulary) -> None:
 
 def _with_id(vocabulary: GGUFVocabulary, token: int | None) -> tuple[str, int] | None:
     return None if token is None else (vocabulary.tokens[token], token)
+
+
+def _frame(
+    pipeline: Tokenizer, *, bos: tuple[str, int] | None, eos: tuple[str, int] | None
+) -> None:
+    """Let ``pipeline`` put these, each a token and its id, around what it encodes."""
+    if bos is None and eos is None:
+        return
+    single = [bos[0]] if bos else []
+    single.append("$A")
+    single.extend([eos[0]] if eos else [])
+    pipeline.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[each for each in (bos, eos) if each]
+    )

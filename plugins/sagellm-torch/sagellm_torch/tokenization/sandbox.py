@@ -24,26 +24,36 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-#: Longest prompt that a template may write, in characters; no model reads as much.
-MAX_OUTPUT = 64 << 20
-#: Seconds that a rendering may take. Real ones take milliseconds.
-MAX_SECONDS = 10.0
-#: Items of all ranges of one rendering together.
-MAX_RANGE_ITEMS = 1_000_000
 #: Largest string, list or integer (in bits) that arithmetic may make.
-MAX_RESULT = 64 << 20
+_MAX_RESULT = 64 << 20
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one rendering may use."""
+
+    #: Real templates take milliseconds.
+    seconds: float = 10.0
+    #: Characters written; no model reads as much.
+    output: int = 64 << 20
+    #: Items of all ranges together.
+    range_items: int = 1_000_000
+
+
 class _Budget:
-    deadline: float
-    range_items: int = MAX_RANGE_ITEMS
+    """What is left of the limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.range_items = limits.range_items
+        self._deadline = time.monotonic() + limits.seconds
 
     def check(self) -> None:
-        if time.monotonic() > self.deadline:
-            raise SecurityError(f"it ran for longer than {MAX_SECONDS:g} s")
+        if time.monotonic() > self._deadline:
+            raise SecurityError(f"it ran for longer than {self.limits.seconds:g} s")
 
 
+_DEFAULTS = Limits()
 _budget: ContextVar[_Budget] = ContextVar("budget of the template being rendered")
 
 
@@ -57,14 +67,14 @@ class _Environment(ImmutableSandboxedEnvironment):
                 if (
                     isinstance(value, (str, bytes, list, tuple))
                     and isinstance(times, int)
-                    and len(value) * times > MAX_RESULT
+                    and len(value) * times > _MAX_RESULT
                 ):
                     raise SecurityError(f"it repeats {len(value)} items {times} times")
         if (
             operator == "**"
             and isinstance(left, int)
             and isinstance(right, int)
-            and left.bit_length() * right > MAX_RESULT
+            and left.bit_length() * right > _MAX_RESULT
         ):
             raise SecurityError(f"it raises a number to the power {right}")
         return super().call_binop(context, operator, left, right)
@@ -104,12 +114,12 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def rendered(template: Any, values: Mapping[str, Any]) -> str:
+def rendered(template: Any, values: Mapping[str, Any], limits: Limits = _DEFAULTS) -> str:
     """What ``template`` writes.
 
     :raises jinja2.TemplateError: the template raised it, or crossed a limit.
     """
-    budget = _Budget(time.monotonic() + MAX_SECONDS)
+    budget = _Budget(limits)
     token = _budget.set(budget)
     try:
         pieces: list[str] = []
@@ -117,8 +127,8 @@ def rendered(template: Any, values: Mapping[str, Any]) -> str:
         for piece in template.generate(values):
             budget.check()
             length += len(piece)
-            if length > MAX_OUTPUT:
-                raise SecurityError(f"it wrote more than {MAX_OUTPUT} characters")
+            if length > limits.output:
+                raise SecurityError(f"it wrote more than {limits.output} characters")
             pieces.append(piece)
         return "".join(pieces)
     finally:
@@ -170,6 +180,6 @@ def _range(*args: int) -> range:
     # Counted without len(), which fails on ranges longer than a C integer.
     count = max(0, (made.stop - made.start + made.step - (1 if made.step > 0 else -1)) // made.step)
     if count > budget.range_items:
-        raise SecurityError(f"its ranges have more than {MAX_RANGE_ITEMS} items")
+        raise SecurityError(f"its ranges have more than {budget.limits.range_items} items")
     budget.range_items -= count
     return made

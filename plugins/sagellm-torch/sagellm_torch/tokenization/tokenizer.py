@@ -53,16 +53,8 @@ class FastTokenizer:
         """
         try:
             ids: list[int] = self._pipeline.encode(text, add_special_tokens=add_special_tokens).ids
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError(
-                f"The text has a lone surrogate at position {error.start}, so it is not Unicode.",
-                hint="Decode the input with errors='replace'.",
-            ) from error
-        except TypeError as error:
-            raise InvalidRequestError(
-                f"Text to tokenise must be a string, not {type(text).__name__}.",
-                hint="Pass token ids as prompt_token_ids.",
-            ) from error
+        except (TypeError, UnicodeEncodeError) as error:
+            raise _not_text(text) from error
         if ids and max(ids) >= self._vocab_size:
             foreign = max(ids)
             raise TokenizerError(
@@ -106,6 +98,19 @@ class FastTokenizer:
         return self._chat_template.render(
             messages, tools=tools, add_generation_prompt=add_generation_prompt
         )
+
+
+def _not_text(text: object) -> InvalidRequestError:
+    if not isinstance(text, str):
+        return InvalidRequestError(
+            f"Text to tokenise must be a string, not {type(text).__name__}.",
+            hint="Pass token ids as prompt_token_ids.",
+        )
+    position = next(i for i, char in enumerate(text) if "\ud800" <= char <= "\udfff")
+    return InvalidRequestError(
+        f"The text has a lone surrogate at position {position}, so it is not Unicode.",
+        hint="Decode the input with errors='replace'.",
+    )
 
 
 def _size(pipeline: tokenizers.Tokenizer) -> int:
