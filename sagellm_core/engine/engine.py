@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import itertools
 import os
-import threading
 import weakref
 from types import TracebackType
 from typing import Protocol
@@ -234,8 +233,7 @@ def _end_open_workers() -> None:
     for worker in list(_open_workers):
         worker.stop(_closed())
     for worker in list(_open_workers):
-        if worker.thread is not threading.current_thread():
-            worker.join(_EXIT_WAIT)
+        worker.join(_EXIT_WAIT)
 
 
 atexit.register(_end_open_workers)

@@ -157,8 +157,12 @@ class EngineLoop:
         now = time.monotonic()
         for state in left:
             state.ended = True
-            if state.slot >= 0:
-                self._scheduler.remove(state)
+            try:
+                if state.slot >= 0:
+                    self._scheduler.remove(state)
+            except Exception:
+                # After a defect the books may be wrong; still everyone must hear of the end.
+                _log.exception("the blocks of request %s do not add up", state.request_id)
             self._emit(state, self._ended(state, now, error=lost or closed_error(why)))
 
     def _take_news(self) -> bool:

@@ -57,9 +57,11 @@ class Step:
         :returns: one token a row (-1 where none was sampled) and log-probabilities; or
             ``None`` when the step failed: see :attr:`error`.
         """
-        if self._handle is None:
+        if self.error is not None:
             return None
         try:
+            if self._handle is None:
+                raise self._broken("returned None and no handle")
             return self._checked(self._handle.result(), vocab_size)
         except BaseException as error:
             self.error = self._explained(error)

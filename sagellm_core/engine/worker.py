@@ -61,11 +61,11 @@ class Worker:
         self._give_back()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end, unless called from the thread itself.
+        """Wait for the end, unless called from the thread itself or from a forked child.
 
         :returns: whether there is nothing left to wait for.
         """
-        if self.thread is threading.current_thread():
+        if self.thread is threading.current_thread() or os.getpid() != self._pid:
             return True
         return self._done.wait(timeout)
 
