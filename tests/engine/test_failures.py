@@ -24,11 +24,14 @@ from sagellm_core.contract import (
 )
 
 
-def failing(error: BaseException, when: Callable[[str, list[Any]], bool]) -> Any:
-    """Raise ``error`` at the first call for which ``when`` holds."""
+def failing(
+    error: BaseException, when: Callable[[str, list[Any]], bool], *, pause: float = 0.0
+) -> Any:
+    """Raise ``error`` at the first call for which ``when`` holds; each takes ``pause``."""
     raised: list[bool] = []
 
     def before(name: str, rows: list[Any]) -> None:
+        time.sleep(pause)
         if not raised and when(name, rows):
             raised.append(True)
             raise error
@@ -68,9 +71,12 @@ def test_an_error_of_the_contract_is_kept_as_it_is(harness: Any) -> None:
 
 def test_only_the_requests_of_the_failed_call_fail(harness: Any) -> None:
     one = harness()
+    one.runner.before = lambda name, rows: time.sleep(0.005)
     _, decoding = one.submit("decoding", ignore_eos=True, max_tokens=60)
     decoding.wait(count=2)
-    one.runner.before = failing(ValueError("boom"), lambda name, rows: name == "prefill")
+    one.runner.before = failing(
+        ValueError("boom"), lambda name, rows: name == "prefill", pause=0.001
+    )
     assert isinstance(one.submit("new")[1].wait().error, RunnerError)
     decoding.wait()
     assert decoding.token_ids == one.expected("decoding", 60, ignore_eos=True)
@@ -137,10 +143,11 @@ def test_logprobs_that_do_not_come_are_an_error(harness: Any) -> None:
 @pytest.mark.parametrize("step", ["prefill", "decode"])
 def test_a_lost_device_fails_all_and_closes_the_engine(harness: Any, step: str) -> None:
     one = harness(max_slots=2)
+    one.runner.before = lambda name, rows: time.sleep(0.005)
     _, running = one.submit("running", ignore_eos=True)
     running.wait(count=3)
     error = DeviceLostError("device 0 was reset")
-    one.runner.before = failing(error, lambda name, rows: name == step)
+    one.runner.before = failing(error, lambda name, rows: name == step, pause=0.005)
     try:
         others = [one.submit(f"other {number}", ignore_eos=True)[1] for number in range(3)]
     except EngineClosedError:
