@@ -96,6 +96,14 @@ class SageLLMGenerator:
         """
         self._ready(on_progress)
 
+    @property
+    def context_length(self) -> int:
+        """Longest prompt and answer together, in tokens. Loads the model.
+
+        :raises SageLLMError: as :meth:`load`.
+        """
+        return self._ready().engine.max_model_len
+
     def execute(self, data: Any, **options: Any) -> dict[str, Any]:
         """Answer one prompt.
 

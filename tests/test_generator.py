@@ -264,6 +264,7 @@ def test_an_impossible_max_tokens(gen: SageLLMGenerator, value: Any) -> None:
 def test_max_tokens_beyond_what_the_prompt_leaves_ends_with_the_context() -> None:
     options = {"context_length": 64}
     with SageLLMGenerator("mock", "any", provider_options=options) as generator:
+        assert generator.context_length == 64
         result = generator.execute("Hi", max_tokens=64, ignore_eos=True)
     assert result["finish_reason"] == "length"
     assert result["usage"]["total_tokens"] == 64
