@@ -8,9 +8,8 @@ import click
 
 from . import exit_codes
 from .conversation import Conversation
-from .generation import call_options, generation_options, make_generator, stream_answer
+from .generation import call_options, generation_options, open_generator, stream_answer
 from .line_input import LineInput
-from .progress import ProgressBar
 from .report import report_error
 from .state import State
 
@@ -36,10 +35,7 @@ def command(state: State, /, stream: bool, **flags: Any) -> int:
     Where standard input is a pipe, each of its lines is a message too.
     """
     options = call_options(flags)
-    with make_generator(state, flags) as generator:
-        with ProgressBar() as progress:
-            generator.load(on_progress=progress)
-        state.interrupts.check()
+    with open_generator(state, flags) as generator:
         return _Chat(state, generator, options, Conversation(flags["system"])).run()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .progress import ProgressBar
 from .state import State, debug_option
 
 if TYPE_CHECKING:
@@ -87,7 +89,28 @@ def generation_options(command: Any) -> Any:
     return command
 
 
-def make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
+@contextmanager
+def open_generator(state: State, flags: dict[str, Any]) -> Iterator[SageLLMGenerator]:
+    """The generator that the flags describe, loaded, and shut down after the block.
+
+    After an error or Ctrl-C it is left to the end of the process instead: shutting down waits
+    for the step under way, which may be what hangs.
+
+    :raises SageLLMError: no provider, a bad model, a wrong flag, ...
+    """
+    generator = _make_generator(state, flags)
+    try:
+        with ProgressBar() as progress:
+            generator.load(on_progress=progress)
+        state.interrupts.check()
+        yield generator
+    except BaseException:
+        state.abandoned = True
+        raise
+    generator.shutdown()
+
+
+def _make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
     """The generator that the flags describe; nothing is loaded yet.
 
     :raises click.UsageError: no model was named.

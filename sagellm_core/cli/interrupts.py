@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ class Interrupts:
             return
         signal.signal(signal.SIGINT, self._raise)
         signal.signal(signal.SIGALRM, self._raise)
+        # The interpreter's last steps restore the default, death by signal, for all handlers but
+        # this. It is the last exit function to run, so nothing that can hang comes after it.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         sys.unraisablehook = self._unraisable
 
     def check(self) -> None:
@@ -43,7 +47,7 @@ class Interrupts:
         """Go on as if nothing had been pressed."""
         self.pending = False
 
-    def exit(self) -> NoReturn:
+    def exit(self, code: int = exit_codes.INTERRUPTED) -> NoReturn:
         """End the process here and now, with what was written so far.
 
         The interpreter's own way out joins threads and runs destructors, and a second Ctrl-C in
@@ -55,7 +59,7 @@ class Interrupts:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 continue
-        os._exit(exit_codes.INTERRUPTED)
+        os._exit(code)
 
     def expect_exit(self) -> None:
         """From here on, Ctrl-C ends the process without a word."""
@@ -70,5 +74,5 @@ class Interrupts:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # Dropped in a place that cannot raise: raise it again a moment later.
             signal.setitimer(signal.ITIMER_REAL, 0.005)
-        else:
+        elif not self.pending:  # what a Ctrl-C left half done is nobody's news
             sys.__unraisablehook__(unraisable)

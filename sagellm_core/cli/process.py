@@ -23,7 +23,7 @@ def run() -> int:
     except BrokenPipeError:
         # `sagellm ... | head`: what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = exit_codes.BROKEN_PIPE
+        interrupts.exit(exit_codes.BROKEN_PIPE)
     except BaseException:
         if interrupts.pending:
             interrupts.exit()
@@ -66,7 +66,10 @@ def _run(interrupts: Interrupts) -> int:
             raise KeyboardInterrupt from error
         from .report import report_error
 
-        return report_error(error, state, color=color)
+        code = report_error(error, state, color=color)
+        if state.abandoned:
+            interrupts.exit(code)
+        return code
 
 
 def _tolerate_narrow_output() -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .generation import call_options, generation_options, make_generator, stream_answer
-from .progress import ProgressBar
+from .generation import call_options, generation_options, open_generator, stream_answer
 from .prompt import read_prompt
 from .report import print_json
 from .state import State, json_option
@@ -36,10 +35,7 @@ def command(state: State, /, prompt: str | None, stream: bool, **flags: Any) -> 
             {"role": "system", "content": flags["system"]},
             {"role": "user", "content": text},
         ]
-    with make_generator(state, flags) as generator:
-        with ProgressBar() as progress:
-            generator.load(on_progress=progress)
-        state.interrupts.check()
+    with open_generator(state, flags) as generator:
         if stream:
             _stream(generator, data, options, as_json=state.json)
         else:

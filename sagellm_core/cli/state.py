@@ -15,7 +15,7 @@ class State:
     A plain class: importing dataclasses would cost the fast commands 25 ms.
     """
 
-    __slots__ = ("debug", "disabled", "interrupts", "json")
+    __slots__ = ("abandoned", "debug", "disabled", "interrupts", "json")
 
     def __init__(self, interrupts: Interrupts | None = None) -> None:
         #: Show the traceback of an error.
@@ -24,6 +24,8 @@ class State:
         self.json = False
         #: Plugins switched off by ``-p no:NAME``.
         self.disabled: tuple[str, ...] = ()
+        #: Whether an engine was left running: the process must not wait for its step.
+        self.abandoned = False
         self.interrupts = interrupts or Interrupts()
 
 
