@@ -92,7 +92,11 @@ def _snapshot(repo: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=True))
+        # Without the pattern, a snapshot counts as incomplete that lacks the readme.
+        place = snapshot_download(
+            repo, revision=revision, allow_patterns=["*.gguf"], local_files_only=True
+        )
+        return Path(place)
     except (LocalEntryNotFoundError, HFValidationError):
         return None
 
