@@ -16,7 +16,7 @@ _LAYOUT_ROWS = 16
 
 def packing_available() -> bool:
     """Whether this torch has oneDNN's linear operators, and they work here."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     try:
         layer = PackedLinear(torch.eye(2, 3), None)
@@ -48,4 +48,5 @@ class PackedLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, [T, in] -> [T, out]."""
-        return self._forward(x, self._packed, self._bias, "none", [], "")
+        product: torch.Tensor = self._forward(x, self._packed, self._bias, "none", [], "")
+        return product

@@ -14,7 +14,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .adapter import DeviceAdapter, DeviceMemory, DTypeChoice
-    from .architecture import DecoderConfig, check_supported, read_decoder_config
+    from .architecture import (
+        SUPPORTED_MODEL_TYPES,
+        DecoderConfig,
+        check_supported,
+        read_decoder_config,
+    )
     from .attention import AttentionConfig
     from .kv_cache import CacheShape, KVCache
     from .linear import DenseLinear, Linear
@@ -27,6 +32,7 @@ _HOME = {
     "DTypeChoice": "adapter",
     "DeviceAdapter": "adapter",
     "DeviceMemory": "adapter",
+    "SUPPORTED_MODEL_TYPES": "architecture",
     "DecoderConfig": "architecture",
     "check_supported": "architecture",
     "read_decoder_config": "architecture",
@@ -45,6 +51,7 @@ _HOME = {
 }
 
 __all__ = [
+    "SUPPORTED_MODEL_TYPES",
     "AttentionConfig",
     "CacheShape",
     "DTypeChoice",

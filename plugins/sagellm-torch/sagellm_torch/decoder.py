@@ -55,11 +55,20 @@ class Decoder:
             for layer in config.layers
         ]
 
-    def forward(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
-        """Write the step's keys and values into the cache.
+    def decode(self, step: DecodeStep, cache: KVCache) -> torch.Tensor:
+        """Write each row's key and value into the cache; logits [B, vocab]."""
+        logits = self._forward(step, cache)
+        assert logits is not None, "a decode step wants every row's logits"
+        return logits
+
+    def prefill(self, step: PrefillStep, cache: KVCache) -> torch.Tensor | None:
+        """Write the chunks' keys and values into the cache.
 
         :returns: logits [rows, vocab] of the rows that the step wants; ``None`` without any.
         """
+        return self._forward(step, cache)
+
+    def _forward(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
         config, weights = self.config, self._weights
         hidden = F.embedding(step.tokens, weights.embedding)  # [T, H]
         if config.embedding_scale != 1.0:
@@ -102,13 +111,13 @@ class Decoder:
         config = self.config
         heads = config.num_heads + config.num_kv_heads
         qkv = layer.qkv(self._norm(hidden, layer.attention_norm))
-        qk, value = qkv.split((heads * config.head_dim, config.kv_size), dim=-1)
-        qk = qk.unflatten(-1, (heads, config.head_dim))
+        count = qkv.shape[0]
+        every = qkv.view(count, heads + config.num_kv_heads, config.head_dim)
+        qk, value = every[:, :heads], every[:, heads:]
         if layer.qk_norm is not None:
             qk = F.rms_norm(qk, (config.head_dim,), None, config.norm_eps) * layer.qk_norm
         qk = self._adapter.rotate(qk, step.rotations[config.layers[index].rope])
-        query, key = qk.split((config.num_heads, config.num_kv_heads), dim=1)
-        value = value.unflatten(-1, (config.num_kv_heads, config.head_dim))
+        query, key = qk[:, : config.num_heads], qk[:, config.num_heads :]
         if isinstance(step, DecodeStep):
             return self._adapter.attend_decode(
                 query, key, value, cache.layers[index], step, self._attention[index]

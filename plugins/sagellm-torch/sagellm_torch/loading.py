@@ -45,7 +45,8 @@ def load_model(
         total = config.parameter_count * choice.dtype.itemsize
         _check_memory(description, config, adapter, choice.dtype, total)
         report = _Progress(options, total)
-        with torch.inference_mode():
+        # Not inference mode: it is a thread's own, and a checkpoint may read in several.
+        with torch.no_grad():
             try:
                 weights = load_weights(checkpoint, config, adapter, choice.dtype, report.add)
             except (MemoryError, RuntimeError) as error:

@@ -54,17 +54,12 @@ class RotaryTable:
         """Past so many tokens LongRoPE rotates by its long factors; ``None``: no such switch."""
         return self._config.original_length if self._config.kind is RopeKind.LONGROPE else None
 
-    def row(self, position: int, prompt_len: int) -> int:
-        """Which row of the table rotates a token.
+    def first_row(self, *, long: bool) -> int:
+        """The row that rotates position 0; the others follow.
 
-        LongRoPE's switch follows what a plain decoder does: a prompt past the switch is
-        rotated by the long factors throughout; a sequence that grows past it keeps the
-        keys it has.
+        :param long: the sequence is past :attr:`switch_length`.
         """
-        switch = self.switch_length
-        if switch is None or (prompt_len <= switch and position < switch):
-            return position
-        return self._length + position
+        return self._length if long and self.switch_length is not None else 0
 
     def rotations(self, rows: torch.Tensor) -> torch.Tensor:
         """Rotations of some rows, [T] -> [T, 1, rotary_dim / 2, 2]."""
@@ -81,7 +76,7 @@ def rotate(heads: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
     count, number, head_dim = heads.shape
     rotary_dim = 2 * rotations.shape[2]
     turned = heads[..., :rotary_dim] if rotary_dim < head_dim else heads
-    pairs = torch.view_as_complex(turned.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(turned.float().view(count, number, rotary_dim // 2, 2))
     product = torch.view_as_real(pairs * torch.view_as_complex(rotations))
     result = product.view(count, number, rotary_dim).to(heads.dtype)
     if rotary_dim < head_dim:

@@ -17,13 +17,14 @@ from sagellm_core.contract import (
 )
 
 from .kv_cache import KVCache
+from .long_context import TokenHistory
 from .memory_errors import device_memory_errors
 from .model import TorchModel
 from .rotary import RotaryTable
 from .sampling import RowState, sample
 from .sizing import cache_shape
 from .slots import Slot, SlotTable
-from .step import DecodeStep, PrefillStep, Segment
+from .step_builder import StepBuilder
 from .step_handle import TensorStep
 
 
@@ -67,12 +68,14 @@ class TorchRunner:
         self._capacity = KVCapacity(shape.num_blocks, shape.block_size, shape.bytes_per_block)
         self._cache: KVCache | None = self._adapter.allocate_cache(shape)
         self._slots = SlotTable(config.max_slots, config.max_model_len, self._cache, self._device)
-        self._ropes = tuple(
+        ropes = tuple(
             RotaryTable(rope, config.max_model_len, self._device) for rope in model.config.ropes
         )
+        self._history = _token_history(ropes, config, self._device)
+        self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
         cache = self._cache
         self._decode_forward = self._adapter.capture_decode(
-            lambda step: decoder.forward(step, cache)
+            lambda step: decoder.decode(step, cache)
         )
 
     @property
@@ -95,8 +98,11 @@ class TorchRunner:
         cache = self._open_cache()
         states = self._check_prefill(rows)
         with torch.inference_mode(), device_memory_errors():
-            step, slots = self._prefill_step(rows, states)
-            logits = self._model.decoder.forward(step, cache)
+            for row in rows:
+                if row.begin is None:
+                    self._outgrow(row.slot, row.start + len(row.token_ids), cache)
+            step, slots = self._builder.prefill(rows, states)
+            logits = self._model.decoder.prefill(step, cache)
             if logits is None:
                 return TensorStep(None, [None] * len(rows))
             sampled = [i for i, row in enumerate(rows) if row.sample]
@@ -114,12 +120,14 @@ class TorchRunner:
         :raises BlockAccountingError: blocks are foreign, or too few.
         :raises RunnerError: a slot holds no sequence, or none that was sampled from.
         """
-        self._open_cache()
+        cache = self._open_cache()
         self._check_decode(rows)
         if not rows:
             return TensorStep(None, [])
         with torch.inference_mode(), device_memory_errors():
-            step, slots = self._decode_step(rows)
+            for row in rows:
+                self._outgrow(row.slot, self._slots[row.slot].length + 1, cache)
+            step, slots = self._builder.decode(rows)
             logits = self._decode_forward(step)
             return self._sample(logits, [row.slot for row in rows], slots, range(len(rows)))
 
@@ -152,6 +160,13 @@ class TorchRunner:
                 tokens = (*row.begin.cached_token_ids, *row.token_ids)
                 length, held = len(row.begin.cached_token_ids), 0
                 states.append(RowState(row.begin.sampling, self._vocab_size, self._device))
+                if length and self._history is not None:
+                    raise RunnerError(
+                        f"Slot {row.slot} begins with {length} cached tokens.",
+                        hint="Keys of a LongRoPE model depend on the length of their sequence: "
+                        "they cannot be shared. Open the runner with max_model_len of at most "
+                        f"{self._history.switch} to share them.",
+                    )
             if not row.token_ids or row.start != length:
                 raise RunnerError(
                     f"Slot {row.slot} holds {length} tokens; a chunk of {len(row.token_ids)} at "
@@ -179,80 +194,10 @@ class TorchRunner:
                 )
             self._slots.check_growth(row.slot, len(slot.blocks), row.new_blocks, slot.length, 1)
 
-    # --- steps ---------------------------------------------------------------------------
-
-    def _prefill_step(
-        self, rows: Sequence[PrefillRow], states: Sequence[RowState | None]
-    ) -> tuple[PrefillStep, list[Slot]]:
-        tokens: list[int] = []
-        places: list[int] = []
-        turns: list[list[int]] = [[] for _ in self._ropes]
-        segments: list[Segment] = []
-        slots: list[Slot] = []
-        wanted: list[int] = []
-        for row, state in zip(rows, states, strict=True):
-            if row.begin is not None and state is not None:
-                slot = self._slots.begin(row.slot, row.begin, state)
-                state.observe(row.begin.cached_token_ids, 0, slot.prompt_len)
-            count = len(row.token_ids)
-            slot = self._slots.grow(row.slot, row.new_blocks, count)
-            slot.sampling.observe(row.token_ids, row.start, slot.prompt_len)
-            slot.pending = False
-            positions = range(row.start, row.start + count)
-            segments.append(
-                Segment(
-                    first=len(tokens),
-                    count=count,
-                    start=row.start,
-                    blocks=self._slots.blocks_of(row.slot, slot.length),
-                    run=self._slots.run_of(slot),
-                )
-            )
-            tokens.extend(row.token_ids)
-            places.extend(self._slots.places(slot, row.start, row.start + count))
-            for rope, found in zip(self._ropes, turns, strict=True):
-                found.extend(rope.row(position, slot.prompt_len) for position in positions)
-            if row.sample:
-                wanted.append(len(tokens) - 1)
-            slots.append(slot)
-        step = PrefillStep(
-            tokens=self._integers(tokens),
-            rotations=self._rotations(turns),
-            write_index=self._integers(places),
-            segments=tuple(segments),
-            logits_index=None if len(wanted) == len(tokens) else self._integers(wanted),
-        )
-        return step, slots
-
-    def _decode_step(self, rows: Sequence[DecodeRow]) -> tuple[DecodeStep, list[Slot]]:
-        slots = [self._slots.grow(row.slot, row.new_blocks, 1) for row in rows]
-        named = [row.slot for row in rows]
-        contexts = tuple(slot.length for slot in slots)
-        turns = [
-            [rope.row(slot.length - 1, slot.prompt_len) for slot in slots] for rope in self._ropes
-        ]
-        blocks, longest = self._slots.decode_blocks(named, contexts)
-        step = DecodeStep(
-            tokens=self._slots.last_tokens.index_select(0, self._integers(named)),
-            rotations=self._rotations(turns),
-            write_index=self._integers(
-                [self._slots.place(slot, slot.length - 1) for slot in slots]
-            ),
-            contexts=contexts,
-            blocks=blocks,
-            max_blocks=longest,
-            run=self._slots.run_of(slots[0]) if len(slots) == 1 else None,
-        )
-        return step, slots
-
-    def _integers(self, values: Sequence[int]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
-
-    def _rotations(self, turns: Sequence[Sequence[int]]) -> tuple[torch.Tensor, ...]:
-        return tuple(
-            rope.rotations(self._integers(rows))
-            for rope, rows in zip(self._ropes, turns, strict=True)
-        )
+    def _outgrow(self, index: int, end: int, cache: KVCache) -> None:
+        step = self._builder.outgrown(index, end)
+        if step is not None:
+            self._model.decoder.prefill(step, cache)
 
     def _sample(
         self,
@@ -266,7 +211,17 @@ class TorchRunner:
             [slot.sampling for slot in slots],
             [slot.length - slot.prompt_len for slot in slots],
         )
-        self._slots.last_tokens.index_copy_(0, self._integers(named), sampled.tokens)
+        self._slots.last_tokens.index_copy_(0, self._builder.integers(named), sampled.tokens)
         for slot in slots:
             slot.pending = True
         return TensorStep(sampled, places)
+
+
+def _token_history(
+    ropes: Sequence[RotaryTable], config: RunnerConfig, device: torch.device
+) -> TokenHistory | None:
+    """Kept only where a sequence may get long enough to need it."""
+    switches = [rope.switch_length for rope in ropes if rope.switch_length is not None]
+    if not switches or config.max_model_len <= min(switches):
+        return None
+    return TokenHistory(config.max_slots, min(switches), device)

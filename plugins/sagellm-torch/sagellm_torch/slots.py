@@ -26,6 +26,8 @@ class Slot:
     blocks: list[int] = field(default_factory=list)
     #: Whether each block follows the one before it in memory.
     contiguous: bool = True
+    #: Past LongRoPE's switch.
+    long: bool = False
     #: A token was sampled that is not in the cache yet: decode may go on from it.
     pending: bool = False
 

