@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+# Type checkers take a name like this for true. Importing typing to get it would be a quarter of
+# what importing this package costs.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .generator import SageLLMGenerator
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .contract import ConfigurationError
-from .options import PromptFormat, check_options, check_timeout
+from .contract import ConfigurationError, InvalidSamplingError
+from .options import LIMITS, PromptFormat, check_options, check_timeout
 
 #: The fields that may be passed by position.
 POSITIONAL_FIELDS = (
@@ -38,7 +38,10 @@ POSITIONAL_FIELDS = (
 )
 
 #: Fields that are sampling options too, with the generator's own defaults.
-_SAMPLING_FIELDS = ("max_tokens", "max_new_tokens", "temperature", "top_p", "top_k")
+_SAMPLING_FIELDS = (*LIMITS, "temperature", "top_p", "top_k")
+
+#: As a ceiling on answers, more than this many tokens can only be a slip.
+_LONGEST_ANSWER = 10_000_000
 
 
 class GeneratorConfig(BaseModel):
@@ -133,6 +136,12 @@ class GeneratorConfig(BaseModel):
         values = _bind(args, kwargs or {})
         _check_keys(values, tuple(cls.model_fields))
         check_options({key: values[key] for key in _SAMPLING_FIELDS if key in values})
+        for key in LIMITS:
+            if values.get(key, 0) > _LONGEST_ANSWER:
+                raise InvalidSamplingError(
+                    f"{key}={values[key]} is longer than the context of any model.",
+                    hint=f"Use at most {_LONGEST_ANSWER}, or leave {key} out.",
+                )
         if "timeout" in values:
             check_timeout(values["timeout"])
         try:
@@ -189,11 +198,7 @@ class GeneratorConfig(BaseModel):
         options: dict[str, Any] = {key: getattr(self, key) for key in ("temperature", "top_p")}
         options["top_k"] = self.top_k
         # Only limits that someone set are limits; 2048 and 128 are what SAGE happened to have.
-        limits = [
-            getattr(self, key)
-            for key in ("max_tokens", "max_new_tokens")
-            if key in self.model_fields_set
-        ]
+        limits = [getattr(self, key) for key in LIMITS if key in self.model_fields_set]
         if limits:
             options["max_tokens"] = min(limits)
         options["timeout"] = self.timeout

@@ -124,7 +124,7 @@ class SageLLMGenerator:
         session = self._ready()
         (completion,) = session.client.generate(
             [self._encode(session, prompt, chosen)],
-            chosen.sampling,
+            chosen.sampling_within(session.engine.max_model_len),
             timeout=chosen.timeout,
             priority=chosen.priority,
         )
@@ -175,7 +175,7 @@ class SageLLMGenerator:
                     raise
                 results[index] = failure(error, self._extras(session, prompt))
                 continue
-            sampling.append(chosen.sampling)
+            sampling.append(chosen.sampling_within(session.engine.max_model_len))
             sent.append((index, prompt))
         completions = session.client.generate(
             token_ids,
@@ -201,11 +201,12 @@ class SageLLMGenerator:
         prompt, chosen = self._read(data, options)
         session = self._ready()
         token_ids = self._encode(session, prompt, chosen)
+        sampling = chosen.sampling_within(session.engine.max_model_len)
 
         def run() -> Generator[TextChunk, None, None]:
             pieces = Pieces(self._extras(session, prompt))
             events = session.client.stream(
-                token_ids, chosen.sampling, timeout=chosen.timeout, priority=chosen.priority
+                token_ids, sampling, timeout=chosen.timeout, priority=chosen.priority
             )
             # Closing this generator closes the stream, which cancels the request.
             with events:
@@ -224,7 +225,10 @@ class SageLLMGenerator:
         token_ids = await asyncio.to_thread(self._encode, session, prompt, chosen)
         pieces = Pieces(self._extras(session, prompt))
         events = session.client.astream(
-            token_ids, chosen.sampling, timeout=chosen.timeout, priority=chosen.priority
+            token_ids,
+            chosen.sampling_within(session.engine.max_model_len),
+            timeout=chosen.timeout,
+            priority=chosen.priority,
         )
         async with events:
             async for event in events:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from .contract import InvalidRequestError, SamplingParams
@@ -13,6 +13,8 @@ from .contract import InvalidRequestError, SamplingParams
 PromptFormat = Literal["auto", "chat", "raw"]
 
 _SAMPLING_KEYS = tuple(field.name for field in fields(SamplingParams))
+#: The two names of the limit on new tokens.
+LIMITS = ("max_tokens", "max_new_tokens")
 #: Every option of a call.
 CALL_OPTIONS = (*_SAMPLING_KEYS, "max_new_tokens", "timeout", "prompt_format", "priority")
 
@@ -26,6 +28,16 @@ class CallOptions:
     timeout: float | None
     prompt_format: PromptFormat
     priority: int
+    #: Whether ``max_tokens`` comes from the configuration. Then it is a ceiling, and a model
+    #: with a shorter context simply has a lower one; what a call asks for is taken at its word.
+    configured_limit: bool
+
+    def sampling_within(self, context_length: int) -> SamplingParams:
+        """The sampling parameters for a model with this context, in tokens."""
+        limit = self.sampling.max_tokens
+        if self.configured_limit and limit is not None and limit > context_length:
+            return replace(self.sampling, max_tokens=context_length)
+        return self.sampling
 
 
 def call_options(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> CallOptions:
@@ -47,6 +59,7 @@ def call_options(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> CallOpt
         timeout=merged.get("timeout"),
         prompt_format=merged.get("prompt_format", "auto"),
         priority=merged.get("priority", 0),
+        configured_limit=not any(key in layer for layer in layers for key in LIMITS),
     )
 
 

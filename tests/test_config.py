@@ -94,6 +94,7 @@ def test_an_unknown_key_suggests_the_nearest(arguments: dict[str, Any], said: st
         {"max_tokens": True},
         {"max_tokens": "5"},
         {"max_new_tokens": 1e9},
+        {"max_tokens": 10**9},
         {"temperature": math.nan},
         {"top_p": 2},
         {"top_k": -2},

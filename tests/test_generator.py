@@ -270,6 +270,16 @@ def test_max_tokens_beyond_what_the_prompt_leaves_ends_with_the_context() -> Non
     assert result["usage"]["total_tokens"] == 64
 
 
+def test_the_configured_limit_is_a_ceiling() -> None:
+    options = {"context_length": 64}
+    for limits in ({"max_tokens": 2048}, {"default_options": {"max_new_tokens": 2048}}):
+        with SageLLMGenerator("mock", "any", provider_options=options, **limits) as generator:
+            result = generator.execute("Hi", ignore_eos=True)
+            assert result["usage"]["total_tokens"] == 64
+            with pytest.raises(InvalidSamplingError, match="64"):
+                generator.execute("Hi", max_tokens=2048)
+
+
 def test_a_prompt_longer_than_the_context_says_the_numbers() -> None:
     options = {"context_length": 64}
     with (

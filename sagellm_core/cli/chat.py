@@ -8,7 +8,13 @@ import click
 
 from . import exit_codes
 from .conversation import Conversation
-from .generation import call_options, generation_options, open_generator, stream_answer
+from .generation import (
+    call_options,
+    generation_options,
+    limit_answer,
+    open_generator,
+    stream_answer,
+)
 from .line_input import LineInput
 from .report import report_error
 from .state import State
@@ -36,6 +42,7 @@ def command(state: State, /, stream: bool, **flags: Any) -> int:
     """
     options = call_options(flags)
     with open_generator(state, flags) as generator:
+        limit_answer(options, generator)
         return _Chat(state, generator, options, Conversation(flags["system"])).run()
 
 

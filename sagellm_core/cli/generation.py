@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: ``(declarations, default, help)``. Values come as text and are judged by the generator, whose
 #: errors name the range that click would not know.
 _CALL_FLAGS: tuple[tuple[tuple[str, ...], str | None, str], ...] = (
-    (("--max-tokens",), "256", "Most new tokens."),
+    (("--max-tokens",), None, "Most new tokens. [default: 256, or what the context holds]"),
     (("-t", "--temperature"), "0.7", "0 takes the most probable token each time."),
     (("--top-p",), "0.9", "Keep the likeliest tokens up to this probability."),
     (("--top-k",), "40", "Keep so many of the likeliest tokens; 0 keeps all."),
@@ -33,6 +33,9 @@ _CALL_FLAGS: tuple[tuple[tuple[str, ...], str | None, str], ...] = (
     (("--seed",), None, "Same seed, same answer."),
     (("--timeout",), None, "Seconds for one answer once the model is loaded."),
 )
+
+#: Most new tokens of an answer where nobody said otherwise.
+_MAX_TOKENS = 256
 
 
 def _complete_backend(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -157,6 +160,14 @@ def call_options(flags: dict[str, Any]) -> dict[str, Any]:
 
     check_options(options)
     return options
+
+
+def limit_answer(options: dict[str, Any], generator: SageLLMGenerator) -> None:
+    """Set the limit that holds where the user set none.
+
+    A model with a context shorter than it is no reason to refuse the prompt.
+    """
+    options.setdefault("max_tokens", min(_MAX_TOKENS, generator.context_length))
 
 
 def stream_answer(

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .generation import call_options, generation_options, open_generator, stream_answer
+from .generation import (
+    call_options,
+    generation_options,
+    limit_answer,
+    open_generator,
+    stream_answer,
+)
 from .prompt import read_prompt
 from .report import print_json
 from .state import State, json_option
@@ -36,6 +42,7 @@ def command(state: State, /, prompt: str | None, stream: bool, **flags: Any) -> 
             {"role": "user", "content": text},
         ]
     with open_generator(state, flags) as generator:
+        limit_answer(options, generator)
         if stream:
             _stream(generator, data, options, as_json=state.json)
         else:
