@@ -46,7 +46,6 @@ class RequestState:
         "matcher",
         "max_new",
         "number",
-        "priority",
         "prompt_len",
         "request_id",
         "sampling",
@@ -72,7 +71,6 @@ class RequestState:
         self.request_id = request.request_id
         self.sink = sink
         self.sampling = sampling
-        self.priority = request.priority
         self.deadline = request.deadline
         self.number = number
         #: Sorts the queue, and decides who gives way when blocks run out.

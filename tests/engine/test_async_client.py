@@ -88,6 +88,26 @@ def test_the_event_loop_is_free_meanwhile(harness: Any, gate: Any) -> None:
     assert len(asyncio.run(main())) == 20
 
 
+def test_cancelling_the_task_cancels_a_stream_that_is_still_held(harness: Any) -> None:
+    one = harness()
+    slow(one)
+
+    async def main() -> None:
+        stream = one.client.astream(PROMPTS[0], endless())
+
+        async def read() -> None:
+            async for _ in stream:
+                pass
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.05)
+        while not one.at_baseline():
+            await asyncio.sleep(0.005)
+        assert [event async for event in stream] == []
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 @pytest.mark.parametrize("way", ["agenerate", "astream"])
 def test_cancelling_the_task_cancels_the_request(harness: Any, way: str) -> None:
     one = harness()

@@ -83,10 +83,11 @@ EMOJI = [4, 5, 6, 7]
         [0, *EMOJI, *EMOJI, *EMOJI, 2] * 6,
         [8] * 400 + [0, 2],
         [10] * 400 + SENTENCE,
+        [0, *[10] * 40, 2, 0],
         [10, 0, 10, 10, 2] * 20,
         [1] * 300 + [0],
     ],
-    ids=["words", "emoji runs", "newlines", "silent", "between", "spaces"],
+    ids=["words", "emoji runs", "newlines", "silent", "silent gap", "between", "spaces"],
 )
 def test_spaces_between_words_survive_the_window(tokens: list[int]) -> None:
     assert "".join(stream(decode_pieces, tokens)) == decode_pieces(tokens)

@@ -103,6 +103,18 @@ def test_ignore_eos_goes_on(harness: Any) -> None:
     assert events.text == ""
 
 
+def test_an_end_that_has_a_text_is_not_part_of_the_text(harness: Any, fakes: Any) -> None:
+    class Telling(fakes.Tokenizer):  # type: ignore[misc]
+        def decode(self, token_ids: Any, *, skip_special_tokens: bool = True) -> str:
+            return "".join("</s>" if token == 256 else chr(token) for token in token_ids)
+
+    one = harness(model=fakes.Model(Telling()))
+    script(one.runner, "abc")
+    _, events = one.submit()
+    events.wait()
+    assert events.text == "abc"
+
+
 def test_a_stop_token_ends_after_itself(harness: Any) -> None:
     one = harness()
     script(one.runner, "abcdef")
@@ -356,6 +368,17 @@ def test_a_cancelled_request_that_ends_in_the_same_step_is_cancelled(
     assert one.engine.cancel(request_id)
     gate.open()
     cancelled_once(events)
+
+
+def test_a_cancelled_request_whose_step_fails_is_cancelled(harness: Any) -> None:
+    one = harness()
+
+    def before(name: str, rows: list[Any]) -> None:
+        one.engine.cancel("r1")
+        raise ValueError("boom")
+
+    one.runner.before = before
+    cancelled_once(one.submit()[1])
 
 
 def test_a_sink_that_raises_loses_its_request_and_nobody_else_does(

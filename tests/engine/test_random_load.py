@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from typing import Any
 
 import pytest
@@ -12,7 +11,9 @@ from sagellm_core.contract import FinishReason
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(harness: Any, seed: int) -> None:
+def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
+    harness: Any, gate: Any, seed: int
+) -> None:
     draw = random.Random(seed)
     one = harness(
         max_slots=draw.choice([3, 8]),
@@ -21,6 +22,7 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(harness: Any, s
         max_prefill_tokens=draw.choice([5, 16, 200]),
     )
     requests = []
+    cancel_at: dict[int, list[str]] = {}
     for number in range(300):
         prompt = f"{number} " + "p" * draw.randrange(40)
         settings: dict[str, Any] = {"max_tokens": draw.randrange(1, 45)}
@@ -28,17 +30,25 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(harness: Any, s
             settings["stop"] = ["".join(draw.choices("abcdef", k=draw.choice([1, 2, 3])))]
         if draw.random() < 0.3:
             settings |= {"temperature": 1.0, "seed": draw.randrange(100)}
-        requests.append((prompt, settings, draw.random() < 0.3, draw.randrange(-1, 2)))
+        cancelled = draw.random() < 0.3
+        if cancelled:
+            cancel_at.setdefault(draw.randrange(1500), []).append(f"r{number + 1}")
+        requests.append((prompt, settings, cancelled, draw.randrange(-1, 2)))
+
+    def cancel(name: str, rows: list[Any]) -> None:
+        # In the middle of a step, at the same one in every run of this test.
+        for request_id in cancel_at.get(len(one.runner.calls), []):
+            one.engine.cancel(request_id)
+
+    one.runner.before = gate
     pending = []
-    threads = []
-    for prompt, settings, cancel, priority in requests:
-        request_id, events = one.submit(prompt, priority=priority, **settings)
-        pending.append(events)
-        if cancel:
-            delay = draw.random() * 0.02
-            threads.append(threading.Timer(delay, one.engine.cancel, [request_id]))
-            threads[-1].start()
-    for (prompt, settings, cancel, _), events in zip(requests, pending, strict=True):
+    for prompt, settings, _, priority in requests:
+        pending.append(one.submit(prompt, priority=priority, **settings)[1])
+    assert gate.reached.wait(10)
+    one.runner.before = cancel
+    gate.open()
+    cancellations = 0
+    for (prompt, settings, cancelled, _), events in zip(requests, pending, strict=True):
         last = events.wait(timeout=60)
         assert sum(event.last for event in events.all) == 1
         alone = one.expected(prompt, settings["max_tokens"], **settings)
@@ -46,14 +56,14 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(harness: Any, s
         text = bytes(token for token in alone if token < 256).decode()
         stops = [text.find(stop) for stop in settings.get("stop", []) if stop in text]
         if last.finish_reason is FinishReason.CANCELLED:
-            assert cancel
+            assert cancelled
+            cancellations += 1
             continue
         assert last.error is None
         assert events.text == (text[: min(stops)] if stops else text)
         assert len(events.token_ids) == len(alone) or stops
         assert last.usage.completion_tokens == len(events.token_ids)
-    for thread in threads:
-        thread.join()
+    assert cancellations > 20
     one.settle()
     assert one.engine.stats().preemptions > 0
     assert one.engine._loop._active == {}

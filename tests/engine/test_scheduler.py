@@ -141,6 +141,29 @@ def test_nobody_overtakes_who_waits_for_blocks() -> None:
     assert len(one.waiting) == 2
 
 
+def test_who_ended_in_the_queue_is_passed_over() -> None:
+    one = scheduler(slots=1)
+    states = [state(number, 4) for number in range(4)]
+    for each in states:
+        one.add(each)
+    for each in states[:3]:
+        each.ended = True
+        one.remove(each)
+    plan = one.schedule(0.0)
+    assert plan.prefills == [states[3]]
+
+
+def test_blocks_that_a_long_prefill_will_need_are_spoken_for() -> None:
+    one = scheduler(blocks=10, budget=8)
+    one.add(state(0, 36))
+    one.add(state(1, 8))
+    for _ in range(4):
+        plan = one.schedule(0.0)
+        assert [each.request_id for each in plan.prefills] == ["0"]
+        compute(one, plan)
+    assert chunks(one.schedule(0.0)) == [("0", 32, 4, True)]
+
+
 def test_the_youngest_of_the_lowest_priority_gives_way() -> None:
     one = scheduler(blocks=6, budget=100)
     states = [state(0, 7), state(1, 7, priority=1), state(2, 7)]
