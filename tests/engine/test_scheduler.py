@@ -156,8 +156,9 @@ def test_who_ended_in_the_queue_is_passed_over() -> None:
 def test_blocks_that_a_long_prefill_will_need_are_spoken_for() -> None:
     one = scheduler(blocks=10, budget=8)
     one.add(state(0, 36))
-    one.add(state(1, 8))
-    for _ in range(4):
+    compute(one, one.schedule(0.0))
+    one.add(state(1, 8, priority=-1))
+    for _ in range(3):
         plan = one.schedule(0.0)
         assert [each.request_id for each in plan.prefills] == ["0"]
         compute(one, plan)
