@@ -15,7 +15,6 @@ from sagellm_core.contract import (
     EngineStats,
     FinishReason,
     OverloadedError,
-    RequestTimeoutError,
     Runner,
     SageLLMError,
     TokenEvent,
@@ -24,6 +23,7 @@ from sagellm_core.contract import (
 )
 
 from .deadlines import Deadlines
+from .reasons import closed_error, decode_error, defect, device_gone, timeout_error
 from .request import RequestState
 from .scheduler import Scheduler
 from .step import Sampled, Step
@@ -142,7 +142,7 @@ class EngineLoop:
                 self._step()
         except BaseException as error:
             _log.exception("the engine's thread failed")
-            self.stop(_defect(error))
+            self.stop(defect(error))
         self.end_all()
 
     def end_all(self) -> None:
@@ -186,7 +186,7 @@ class EngineLoop:
         if self._deadlines:
             now = time.monotonic()
             for state in self._deadlines.passed(now):
-                self._finish(state, now, error=_timeout_error(state, now))
+                self._finish(state, now, error=timeout_error(state, now))
         return True
 
     def _has_work(self) -> bool:
@@ -251,7 +251,7 @@ class EngineLoop:
         try:
             text = state.accept(token)
         except Exception as error:
-            self._finish(state, now, error=_decode_error(error))
+            self._finish(state, now, error=decode_error(error))
             return
         self._generated_tokens += 1
         if state.first_token_at is None:
@@ -276,12 +276,7 @@ class EngineLoop:
             # The other step of this round may have ended some of them.
             states = [state for state in step.states if not state.ended]
             if isinstance(error, DeviceLostError):
-                closed = EngineClosedError(
-                    f"The engine has closed because its device is gone: {error.message}",
-                    hint="Open a new engine once the device is back.",
-                )
-                closed.__cause__ = error
-                self.stop(closed)
+                self.stop(device_gone(error))
             elif isinstance(error, DeviceOutOfMemoryError) and running > 1:
                 short_of_memory += states
             else:
@@ -349,38 +344,3 @@ class EngineLoop:
             _log.exception("the sink of request %s raised; cancelling it", state.request_id)
             if not event.last:
                 self.cancel(state.request_id)
-
-
-def closed_error(why: EngineClosedError) -> EngineClosedError:
-    """The reason for a stop, as an error of its own for each who asks."""
-    error = EngineClosedError(why.message, hint=why.hint)
-    error.__cause__ = why.__cause__
-    return error
-
-
-def _defect(error: BaseException) -> EngineClosedError:
-    closed = EngineClosedError(
-        f"The engine has closed after a failure of its own: {type(error).__name__}: {error}",
-        hint="This is a defect in sagellm; please report it with the cause.",
-    )
-    closed.__cause__ = error
-    return closed
-
-
-def _timeout_error(state: RequestState, now: float) -> RequestTimeoutError:
-    where = "in the queue" if state.admitted_at is None else f"at {state.generated} tokens"
-    return RequestTimeoutError(
-        f"The request ran out of time {where}, after {now - state.arrived:.3g} s.",
-        hint="Allow it more time, or ask for fewer tokens.",
-    )
-
-
-def _decode_error(error: Exception) -> SageLLMError:
-    if isinstance(error, SageLLMError):
-        return error
-    explained = EngineError(
-        f"The tokenizer failed to decode the output: {type(error).__name__}: {error}",
-        hint="This is a defect of the model's tokenizer or its provider; please report it.",
-    )
-    explained.__cause__ = error
-    return explained
