@@ -27,7 +27,6 @@ from sagellm_core.contract import (
 from sagellm_core.engine import EngineClient, LLMEngine
 
 EOS = 256
-SPECIAL = 257
 
 
 class ByteTokenizer:
@@ -316,7 +315,5 @@ def fakes() -> Any:
         Tokenizer = ByteTokenizer
         NoTokenizer = NoTokenizer
         Events = Events
-        eos = EOS
-        special = SPECIAL
 
     return Fakes

@@ -76,7 +76,6 @@ def test_chunks_and_recompute_give_the_same_tokens(runner: MockRunner) -> None:
 
 def test_a_cached_prefix_is_read_from_its_blocks(runner: MockRunner) -> None:
     whole = tokens_of(runner.prefill([begin(0, [1, 2, 3, 4, 5], (0, 1))]))
-    cached = begin(1, [5], (0, 2), cached_token_ids=(1, 2, 3, 4))
     cached = PrefillRow(
         slot=1, token_ids=[5], start=4, new_blocks=(0, 2),
         begin=SlotStart(sampling=GREEDY, prompt_len=5, cached_token_ids=(1, 2, 3, 4)),
