@@ -11,14 +11,12 @@ from sagellm_torch import DenseLinear, DeviceAdapter, DeviceMemory, DTypeChoice,
 
 from sagellm_core.contract import ConfigurationError
 
+from .footprint import tied_copy_bytes
 from .memory import read_memory
 from .packed_linear import PackedLinear, packing_available
 from .processor import usable_threads
 
 _ROOT = Path("/")
-#: A tied output layer gets a packed copy of its own up to this size; beyond it, the memory is
-#: worth more than the quarter of that one product's time.
-_LARGEST_TIED_COPY = 512 * 2**20
 
 
 class CPUAdapter(DeviceAdapter):
@@ -71,7 +69,7 @@ class CPUAdapter(DeviceAdapter):
 
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
         """A packed copy of a tied output layer stands beside the embedding."""
-        return weight_bytes if shared and self._packs(weight_bytes, shared=True) else 0
+        return tied_copy_bytes(weight_bytes) if shared and self._packing else 0
 
     def _packs(self, weight_bytes: int, *, shared: bool) -> bool:
-        return self._packing and not (shared and weight_bytes > _LARGEST_TIED_COPY)
+        return self._packing and (not shared or tied_copy_bytes(weight_bytes) > 0)

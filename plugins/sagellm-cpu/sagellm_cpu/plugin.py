@@ -28,10 +28,6 @@ from sagellm_core.contract import (
 from .memory import read_memory
 from .processor import read_flags, read_name, usable_threads
 
-_FLOAT32 = 4
-#: Tokens that a KV cache has to hold to be of any use.
-_MINIMAL_CONTEXT = 512
-
 
 @hookimpl
 def sagellm_plugin_info() -> PluginInfo:
@@ -65,6 +61,8 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
     """Whether the native decoder covers the model."""
     from sagellm_torch.architecture import check_supported, read_decoder_config
 
+    from .footprint import BYTES_PER_ELEMENT, bytes_needed
+
     if model.format is ModelFormat.UNRESOLVED:
         return LoadAnswer(
             verdict=LoadVerdict.NO,
@@ -73,16 +71,15 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
     try:
         check_supported(model.model_type, model.architecture)
         if model.format is ModelFormat.SAFETENSORS:
-            config = read_decoder_config(model.config)
-            cache = config.kv_elements_per_token * _MINIMAL_CONTEXT
-            needed = (config.parameter_count + cache) * _FLOAT32
+            needed = bytes_needed(read_decoder_config(model.config))
             return LoadAnswer(verdict=LoadVerdict.YES, bytes_needed=needed)
     except SageLLMError as error:
         return LoadAnswer(verdict=LoadVerdict.NO, reason=error.message)
     # A GGUF's sizes stand in metadata of another spelling; its parameters are counted.
     count = model.parameter_count
     return LoadAnswer(
-        verdict=LoadVerdict.YES, bytes_needed=None if count is None else count * _FLOAT32
+        verdict=LoadVerdict.YES,
+        bytes_needed=None if count is None else count * BYTES_PER_ELEMENT,
     )
 
 

@@ -86,6 +86,11 @@ def read_decoder_config(config: Mapping[str, Any]) -> DecoderConfig:
         config = {**nested, "model_type": "gemma3_text"}
     _refuse_foreign_mathematics(config)
     decoder = _READERS[str(config["model_type"])](ConfigFields(config), config)
+    if decoder.head_dim % 2:
+        raise ModelFormatError(
+            f"head_dim={decoder.head_dim} is odd.",
+            hint="Rotated pairs need an even number; check the model's config.json.",
+        )
     if decoder.num_heads % decoder.num_kv_heads:
         raise ModelFormatError(
             f"{decoder.num_heads} attention heads cannot share {decoder.num_kv_heads} key-value "

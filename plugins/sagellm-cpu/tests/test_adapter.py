@@ -1,0 +1,82 @@
+"""The CPU as a device: threads, types, linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from sagellm_cpu.adapter import CPUAdapter
+from sagellm_cpu.footprint import LARGEST_TIED_COPY, tied_copy_bytes
+from sagellm_cpu.packed_linear import PackedLinear, packing_available
+from sagellm_torch import DenseLinear
+
+from sagellm_core.contract import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_set() -> None:
+    assert CPUAdapter({"threads": 1}).threads == 1
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True])
+def test_impossible_threads(threads) -> None:
+    with pytest.raises(ConfigurationError, match="threads"):
+        CPUAdapter({"threads": threads})
+
+
+def test_an_unknown_option() -> None:
+    with pytest.raises(ConfigurationError, match="'thread'") as caught:
+        CPUAdapter({"thread": 2})
+    assert "'threads'" in caught.value.hint
+
+
+@pytest.mark.parametrize("asked", ["auto", "float32", "float16", "bfloat16"])
+def test_it_computes_in_float32_and_says_so(asked) -> None:
+    choice = CPUAdapter().choose_dtype(asked, torch.float16)
+    assert choice.dtype is torch.float32
+    assert bool(choice.note) == (asked in ("float16", "bfloat16"))
+    assert asked in choice.note or not choice.note
+
+
+def test_memory_is_known_and_the_cache_takes_a_quarter() -> None:
+    adapter = CPUAdapter()
+    memory = adapter.memory()
+    assert memory is not None
+    assert 0 < memory.free <= memory.total
+    assert adapter.cache_budget(1000, 10**9) == 250
+    assert adapter.cache_budget(10**9, 1000) == 1000
+
+
+@pytest.mark.skipif(not packing_available(), reason="torch has no oneDNN linear operators here")
+@pytest.mark.parametrize("rows", [1, 2, 16, 100])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (64, 48), (200, 129)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_packed_layers_compute_the_same(rows, shape, with_bias) -> None:
+    weight = torch.randn(shape)
+    bias = torch.randn(shape[0]) if with_bias else None
+    x = torch.randn(rows, shape[1])
+    packed = PackedLinear(weight.clone(), bias)
+    exact = (x.double() @ weight.double().T) + (bias.double() if with_bias else 0)
+    torch.testing.assert_close(packed(x), exact.float(), atol=1e-5, rtol=1e-5)
+    assert packed.nbytes == weight.nbytes
+
+
+def test_a_tied_head_is_copied_up_to_a_size() -> None:
+    assert tied_copy_bytes(LARGEST_TIED_COPY) == LARGEST_TIED_COPY
+    assert tied_copy_bytes(LARGEST_TIED_COPY + 1) == 0
+    adapter = CPUAdapter()
+    assert adapter.linear_copies(1000, shared=False) == 0
+    assert adapter.linear_copies(1000, shared=True) == (1000 if packing_available() else 0)
+    # Beyond the size the weight itself is used. (Its pages are never touched.)
+    large = torch.empty(LARGEST_TIED_COPY // 4 + 1, 1)
+    layer = adapter.linear(large, None, shared=True)
+    assert isinstance(layer, DenseLinear)
+    assert layer.nbytes == 0

@@ -1,0 +1,133 @@
+"""The hooks, called as core calls them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sagellm_cpu import plugin
+
+from sagellm_core.contract import (
+    DeviceClass,
+    DeviceState,
+    LoadVerdict,
+    ModelDescription,
+    ModelFormat,
+    Severity,
+)
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
+    "max_position_embeddings": 128,
+}
+
+
+def _described(config: dict[str, Any], **changes: Any) -> ModelDescription:
+    return ModelDescription(
+        **{
+            "reference": "somewhere/model",
+            "format": ModelFormat.SAFETENSORS,
+            "path": Path("somewhere/model"),
+            "model_type": config["model_type"],
+            "architecture": (config.get("architectures") or [""])[0],
+            "config": config,
+            **changes,
+        }
+    )
+
+
+def test_who_we_are() -> None:
+    info = plugin.sagellm_plugin_info()
+    assert info.name == "cpu"
+    assert info.device_class is DeviceClass.CPU
+    assert info.capabilities == {"generate", "logprobs"}
+
+
+def test_there_is_one_usable_device(tmp_path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("model name : Made CPU\n")
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 4 kB\nMemAvailable: 2 kB\n")
+    (device,) = plugin.sagellm_detect_devices({}, tmp_path)
+    assert (device.id, device.state, device.name) == ("cpu", DeviceState.USABLE, "Made CPU")
+    assert (device.memory_total, device.memory_free) == (4096, 2048)
+
+
+def test_a_device_without_proc(tmp_path) -> None:
+    (device,) = plugin.sagellm_detect_devices({}, tmp_path)
+    assert device.state is DeviceState.USABLE
+    assert device.memory_free is None
+
+
+def test_it_can_load_what_the_decoder_covers(device) -> None:
+    answer = plugin.sagellm_can_load(_described(LLAMA), device)
+    assert answer.verdict is LoadVerdict.YES
+    weights = 2 * (4 * 64 * 64 + 3 * 64 * 96) + 2 * 100 * 64
+    assert answer.bytes_needed == 4 * (weights + 512 * 2 * 2 * 64)
+    # A tied head costs no weights of its own, but a packed copy.
+    tied = plugin.sagellm_can_load(_described({**LLAMA, "tie_word_embeddings": True}), device)
+    assert tied.bytes_needed == answer.bytes_needed
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({**LLAMA, "model_type": "rwkv", "architectures": ["RwkvForCausalLM"]}, "RwkvForCausalLM"),
+        ({**LLAMA, "rope_scaling": {"rope_type": "dynamic", "factor": 2}}, "dynamic"),
+        ({**LLAMA, "hidden_size": None}, "hidden_size"),
+    ],
+)
+def test_it_says_why_it_cannot_load_the_rest(device, config, named) -> None:
+    answer = plugin.sagellm_can_load(_described(config), device)
+    assert answer.verdict is LoadVerdict.NO
+    assert named in answer.reason
+
+
+def test_gguf_by_its_architecture(device) -> None:
+    known = _described({"model_type": "qwen2"}, format=ModelFormat.GGUF, parameter_count=1000)
+    answer = plugin.sagellm_can_load(known, device)
+    assert (answer.verdict, answer.bytes_needed) == (LoadVerdict.YES, 4000)
+    foreign = _described({"model_type": "bert"}, format=ModelFormat.GGUF)
+    assert plugin.sagellm_can_load(foreign, device).verdict is LoadVerdict.NO
+
+
+def test_an_unresolved_model(device) -> None:
+    model = ModelDescription(reference="anything", format=ModelFormat.UNRESOLVED)
+    answer = plugin.sagellm_can_load(model, device)
+    assert answer.verdict is LoadVerdict.NO
+    assert "'anything'" in answer.reason
+
+
+def test_findings(device) -> None:
+    findings = plugin.sagellm_diagnose(device)
+    assert len(findings) == 3
+    assert all(finding.severity is not Severity.ERROR for finding in findings)
+    assert any("Threads" in finding.message for finding in findings)
+
+
+def test_probing_imports_no_torch() -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from sagellm_cpu import plugin
+from sagellm_core.contract import ModelDescription, ModelFormat
+plugin.sagellm_plugin_info()
+(device,) = plugin.sagellm_detect_devices({{}}, Path("/"))
+model = ModelDescription(reference="x", format=ModelFormat.SAFETENSORS, model_type="llama",
+                         config={LLAMA!r})
+assert plugin.sagellm_can_load(model, device).verdict == "yes"
+plugin.sagellm_diagnose(device)
+print(*[name for name in ("torch", "numpy", "transformers", "pydantic") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == ""
