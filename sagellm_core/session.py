@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from .config import GeneratorConfig
-from .contract import ConfigurationError, Engine, EngineConfig, LoadOptions, ProgressCallback
+from .contract import (
+    ConfigurationError,
+    Engine,
+    EngineConfig,
+    LoadedModel,
+    LoadOptions,
+    ProgressCallback,
+)
 from .engine import EngineClient, LLMEngine
 from .models import describe
 from .providers import Controls, choose_provider, load_provider
@@ -24,6 +31,7 @@ class Session:
     """An open engine and the record of how it came to be."""
 
     engine: Engine
+    model: LoadedModel
     client: EngineClient
     #: The stamp on every result: name, dist, version, device, why, dtype, quantization, notes.
     provider: dict[str, Any]
@@ -32,7 +40,11 @@ class Session:
 
     def close(self) -> None:
         """Close the engine and the model. May be called twice."""
-        self.engine.close()
+        try:
+            self.engine.close()
+        finally:
+            # An engine of the vendor's own leaves the model open.
+            self.model.close()
 
 
 def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None = None) -> Session:
@@ -93,7 +105,7 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
         "quantization": model.quantization,
         "notes": list(model.notes),
     }
-    return Session(engine, EngineClient(engine), stamp, time.monotonic() - began)
+    return Session(engine, model, EngineClient(engine), stamp, time.monotonic() - began)
 
 
 def cache_directory(configured: str | None = None) -> Path:
