@@ -21,7 +21,8 @@ class TransformersSide:
 
         if path.suffix == ".gguf":
             path = _convert(path, scratch)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        factory: Any = AutoModelForCausalLM
+        self._model = factory.from_pretrained(path, dtype=torch.float32).eval()
         # Both sides run to the same length. Without an end token there is nothing to suppress,
         # so no logits processor costs this side time.
         self._model.generation_config.eos_token_id = None
@@ -43,13 +44,12 @@ class TransformersSide:
 def _convert(path: Path, scratch: Path) -> Path:
     from transformers import AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        str(path.parent), gguf_file=path.name, dtype=torch.float32
-    )
+    factory: Any = AutoModelForCausalLM
+    loaded = factory.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain = factory.from_config(config, dtype=torch.float32)
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(scratch)
     return scratch
