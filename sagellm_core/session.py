@@ -40,11 +40,9 @@ class Session:
 
     def close(self) -> None:
         """Close the engine and the model. May be called twice."""
-        try:
-            self.engine.close()
-        finally:
-            # An engine of the vendor's own leaves the model open.
-            self.model.close()
+        self.engine.close()
+        # An engine of the vendor's own leaves the model open.
+        self.model.close()
 
 
 def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None = None) -> Session:
