@@ -79,6 +79,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TinyMo
     return make
 
 
+@pytest.fixture(scope="session")
+def tiny_sizes() -> dict[str, Any]:
+    return SIZES
+
+
+@pytest.fixture(scope="session")
+def as_tiny_model() -> type[TinyModel]:
+    return TinyModel
+
+
 def _make(path: Path, model_type: str, shard: str | None, changes: dict[str, Any]) -> TinyModel:
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -186,3 +186,35 @@ def test_sharded_checkpoint(tiny_model, load, drive, prompts) -> None:
     batch = prompts([5, 20])
     expected = [tiny.greedy(prompt, _NEW) for prompt in batch]
     assert drive(load(tiny.path)).generate(batch, _NEW) == expected
+
+
+def test_gemma3_with_a_vision_tower(
+    tmp_path, tiny_sizes, as_tiny_model, load, drive, prompts
+) -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = {**tiny_sizes, **CASES["gemma3_text"][1]}
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        image_token_index=198,
+        boi_token_index=196,
+        eoi_token_index=197,
+    )
+    torch.manual_seed(5)
+    model = Gemma3ForConditionalGeneration(config).eval()
+    model.generation_config.eos_token_id = None
+    model.save_pretrained(tmp_path)
+    tiny = as_tiny_model(tmp_path, model)
+    batch = prompts([5, 40], vocab=190)
+    expected = [tiny.greedy(prompt, _NEW) for prompt in batch]
+    assert drive(load(tmp_path)).generate(batch, _NEW, chunk=9) == expected
