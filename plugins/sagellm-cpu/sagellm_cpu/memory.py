@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .control_group import group_folders, read_number, read_text
+
 _MEMINFO = "proc/meminfo"
-#: Where the limits of this process's control group are: its own path below these is ignored,
-#: because inside a container the group is mounted as the root.
-_CGROUP_V2 = "sys/fs/cgroup"
-_CGROUP_V1 = "sys/fs/cgroup/memory"
 #: Version 1 says "no limit" with a number near 2**63.
 _NO_LIMIT = 2**60
 
@@ -41,15 +39,11 @@ def read_memory(root: Path) -> HostMemory | None:
 
 def _meminfo(path: Path) -> HostMemory | None:
     """``/proc/meminfo``: lines such as ``MemAvailable:  123 kB`` (proc(5))."""
-    try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
     sizes: dict[str, int] = {}
-    for line in lines:
+    for line in (read_text(path) or "").splitlines():
         key, _, value = line.partition(":")
         number = value.split()[:1]
-        if number and number[0].isdigit():
+        if number and number[0].isascii() and number[0].isdigit():
             sizes[key] = int(number[0]) * 1024
     if "MemTotal" not in sizes:
         return None
@@ -57,35 +51,34 @@ def _meminfo(path: Path) -> HostMemory | None:
 
 
 def _cgroup(root: Path) -> HostMemory | None:
-    for folder, limit_file, usage_file in (
-        (_CGROUP_V2, "memory.max", "memory.current"),
-        (_CGROUP_V1, "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        limit = _number(root / folder / limit_file)
-        if limit is None or limit >= _NO_LIMIT:
-            continue
-        used = _number(root / folder / usage_file) or 0
-        # Page cache counts as used and is given back under pressure.
-        reclaimable = _reclaimable(root / folder / "memory.stat")
-        free = limit - max(0, used - reclaimable)
-        return HostMemory(limit, min(limit, max(0, free)), limited=True)
-    return None
+    """The tightest of the groups that hold this process."""
+    unified, legacy = group_folders(root, "memory")
+    limits = [_limit(folder, "memory.max", "memory.current") for folder in unified] + [
+        _limit(folder, "memory.limit_in_bytes", "memory.usage_in_bytes") for folder in legacy
+    ]
+    found = [limit for limit in limits if limit is not None]
+    if not found:
+        return None
+    return HostMemory(
+        min(limit.total for limit in found), min(limit.available for limit in found), limited=True
+    )
+
+
+def _limit(folder: Path, limit_file: str, usage_file: str) -> HostMemory | None:
+    limit = read_number(folder / limit_file)
+    if limit is None or limit >= _NO_LIMIT:
+        return None
+    used = read_number(folder / usage_file) or 0
+    # Page cache counts as used and is given back under pressure.
+    free = limit - max(0, used - _reclaimable(folder / "memory.stat"))
+    return HostMemory(limit, max(0, free), limited=True)
 
 
 def _reclaimable(path: Path) -> int:
-    try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return 0
-    stats = dict(line.split(maxsplit=1) for line in lines if len(line.split()) == 2)
+    stats = dict(
+        line.split(maxsplit=1)
+        for line in (read_text(path) or "").splitlines()
+        if len(line.split()) == 2
+    )
     value = stats.get("inactive_file") or stats.get("total_inactive_file") or "0"
-    return int(value) if value.isdigit() else 0
-
-
-def _number(path: Path) -> int | None:
-    """The number in a file; ``None`` when it is missing, or says ``max``."""
-    try:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+    return int(value) if value.isascii() and value.isdigit() else 0

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from .control_group import group_folders, read_text
+
 #: Instructions that matter to matrix products, as /proc/cpuinfo spells them, best last.
 NOTABLE_FLAGS = (
     "avx2",
@@ -61,17 +63,20 @@ def usable_threads(root: Path) -> int:
 
 
 def _quota(root: Path) -> int | None:
-    """Whole processors that the control group's quota amounts to, rounded up."""
-    groups = root / "sys/fs/cgroup"
-    try:
-        # Version 2: "MICROSECONDS PERIOD", or "max PERIOD".
-        quota, period = (groups / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        try:
-            quota = (groups / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (groups / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
+    """Whole processors that the tightest quota amounts to, rounded up."""
+    unified, legacy = group_folders(root, "cpu")
+    # Version 2: "MICROSECONDS PERIOD", or "max PERIOD".
+    pairs = [(read_text(folder / "cpu.max") or "").split() for folder in unified]
+    pairs += [
+        [read_text(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+        for folder in legacy
+    ]
+    quotas = [_processors(*pair) for pair in pairs if len(pair) == 2]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _processors(quota: str, period: str) -> int | None:
+    """``None`` for "max", and for -1: no quota."""
     if not quota.isdigit() or not period.isdigit() or not int(quota) or not int(period):
-        return None  # "max", or -1: no quota
+        return None
     return -(-int(quota) // int(period))

@@ -65,6 +65,30 @@ def test_no_limit_in_version_1(tmp_path) -> None:
     assert read_memory(_tree(tmp_path, files)) == HostMemory(16 * GIB, 8 * GIB)
 
 
+def test_the_tightest_of_nested_groups_counts(tmp_path) -> None:
+    files = {
+        "proc/meminfo": MEMINFO,
+        "proc/self/cgroup": "0::/user.slice/job.scope\n",
+        "sys/fs/cgroup/user.slice/memory.max": f"{2 * GIB}",
+        "sys/fs/cgroup/user.slice/memory.current": f"{GIB}",
+        "sys/fs/cgroup/user.slice/job.scope/memory.max": f"{3 * GIB}",
+        "sys/fs/cgroup/other.slice/memory.max": "4096",
+    }
+    assert read_memory(_tree(tmp_path, files)) == HostMemory(2 * GIB, GIB, limited=True)
+
+
+@pytest.mark.parametrize("path", ["/docker/0123", "/../../elsewhere", "/"])
+def test_a_container_sees_its_group_as_the_root(tmp_path, path) -> None:
+    files = {
+        "proc/meminfo": MEMINFO,
+        "proc/self/cgroup": f"12:pids:/x\n5:memory,other:{path}\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{GIB}",
+    }
+    found = read_memory(_tree(tmp_path, files))
+    assert found is not None
+    assert found.total == GIB
+
+
 def test_a_group_that_is_over_its_limit_has_nothing(tmp_path) -> None:
     files = {
         "proc/meminfo": MEMINFO,
@@ -80,7 +104,7 @@ def test_neither(tmp_path) -> None:
     assert read_memory(tmp_path) is None
 
 
-@pytest.mark.parametrize("name", ["proc/meminfo", "sys/fs/cgroup/memory.max"])
+@pytest.mark.parametrize("name", ["proc/meminfo", "sys/fs/cgroup/memory.max", "proc/self/cgroup"])
 @given(text=st.text(max_size=200))
 def test_whatever_stands_in_the_files(name, text, tmp_path_factory) -> None:
     root = tmp_path_factory.mktemp("root")

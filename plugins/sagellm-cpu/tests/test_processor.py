@@ -65,5 +65,13 @@ def test_the_quota_of_version_1(tmp_path, allowed, quota, limit) -> None:
     assert usable_threads(tmp_path) == (limit or allowed)
 
 
+def test_the_quota_of_the_own_group(tmp_path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    (tmp_path / "sys/fs/cgroup/job").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/job/cpu.max").write_text("10000 100000")
+    assert usable_threads(tmp_path) == 1
+
+
 def test_no_quota(tmp_path, allowed) -> None:
     assert usable_threads(tmp_path) == allowed

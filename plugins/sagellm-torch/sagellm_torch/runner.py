@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -24,6 +24,7 @@ from .rotary import RotaryTable
 from .sampling import RowState, sample
 from .sizing import cache_shape
 from .slots import Slot, SlotTable
+from .step import DecodeStep
 from .step_builder import StepBuilder
 from .step_handle import TensorStep
 
@@ -74,6 +75,7 @@ class TorchRunner:
         self._history = _token_history(ropes, config, self._device)
         self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
         cache = self._cache
+        self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
         self._decode_forward = self._adapter.capture_decode(
             lambda step: decoder.decode(step, cache)
         )
@@ -128,6 +130,7 @@ class TorchRunner:
             for row in rows:
                 self._outgrow(row.slot, self._slots[row.slot].length + 1, cache)
             step, slots = self._builder.decode(rows)
+            assert self._decode_forward is not None, "an open runner has it"
             logits = self._decode_forward(step)
             return self._sample(logits, [row.slot for row in rows], slots, range(len(rows)))
 
@@ -137,6 +140,8 @@ class TorchRunner:
             self._adapter.synchronize()
             self._cache.close()
             self._cache = None
+            # It holds the decoder, whose weights must not outlive the model's close().
+            self._decode_forward = None
             self._adapter.release()
 
     # --- what a call must not do, found out before anything changes ----------------------

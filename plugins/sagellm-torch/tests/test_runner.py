@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from sagellm_torch import DenseLinear, DeviceAdapter, open_runner
@@ -238,6 +241,19 @@ def test_closing_twice(model, prompts) -> None:
         runner.prefill([_row(0, prompts([3])[0], (0,))])
     with pytest.raises(EngineClosedError):
         runner.decode([DecodeRow(0)])
+
+
+def test_closing_gives_the_memory_back(tiny, load, prompts) -> None:
+    model = load(tiny.path)
+    runner = open_runner(model, RunnerConfig(max_slots=1, max_model_len=32, num_blocks=4))
+    runner.prefill([_row(0, prompts([3])[0], (0,))])
+    weights, keys = weakref.ref(model.decoder), weakref.ref(runner._cache.layers[0][0])
+    runner.close()
+    gc.collect()
+    assert keys() is None
+    model.close()
+    gc.collect()
+    assert weights() is None
 
 
 def test_two_runners_over_one_model(tiny, model, drive, prompts) -> None:
