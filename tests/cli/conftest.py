@@ -131,6 +131,25 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def interrupt(self, answer: str = "") -> None:
+        """Press Ctrl-C at a prompt; ``answer`` has to come, or the process to end.
+
+        readline waits for keys with select() and notices a signal only when it interrupts that:
+        one that comes between the prompt and select() passes unseen. So, as a person would,
+        press again where nothing happens.
+        """
+        for _ in range(5):
+            self.type("\x03")
+            try:
+                if answer:
+                    self.wait_for(answer, 4)
+                else:
+                    self.process.wait(timeout=4)
+            except (AssertionError, subprocess.TimeoutExpired):
+                continue
+            return
+        raise AssertionError(f"Ctrl-C had no effect; shown: {self._seen!r}")
+
     def wait_for(self, pattern: str, seconds: float = 20) -> str:
         """Everything shown since the last call, up to the end of ``pattern``."""
         end = time.monotonic() + seconds
