@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,23 +111,34 @@ class RegistryFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.root / "metadata.json.lock", timeout=self.lock_seconds)
         try:
-            lock.acquire()
-        except Timeout as error:
-            raise ModelRegistryError(
-                f"The model registry {self.path} was locked by another process for "
-                f"{self.lock_seconds:g} s.",
-                hint="Try again when the other process is done.",
-            ) from error
-        except (OSError, NotImplementedError) as error:
+            # The file stays: whoever waits for a lock on a file that is deleted meanwhile would
+            # get it beside the next one, who makes a new file.
+            lock = os.open(self.root / "metadata.json.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
             raise self._unwritable(error) from error
         try:
+            self._wait_for(lock)
             yield
         finally:
-            lock.release()
+            os.close(lock)  # which gives the lock back, as the end of the process would
+
+    def _wait_for(self, lock: int) -> None:
+        end = time.monotonic() + self.lock_seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise ModelRegistryError(
+                        f"The model registry {self.path} was locked by another process for "
+                        f"{self.lock_seconds:g} s.",
+                        hint="Try again when the other process is done.",
+                    ) from error
+            except OSError as error:  # a file system without locks
+                raise self._unwritable(error) from error
+            time.sleep(0.02)
 
     def _write(self, entries: dict[str, Any]) -> None:
         temporary = None
@@ -144,10 +157,9 @@ class RegistryFile:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
 
-    def _unwritable(self, error: OSError | NotImplementedError) -> ModelRegistryError:
+    def _unwritable(self, error: OSError) -> ModelRegistryError:
         return ModelRegistryError(
-            f"The model registry under {self.root} cannot be written: "
-            f"{getattr(error, 'strerror', None) or error}.",
+            f"The model registry under {self.root} cannot be written: {error.strerror or error}.",
             hint="Check its permissions, or set SAGE_SAGELLM_MODEL_ROOT to a directory that you "
             "may write to.",
         )
