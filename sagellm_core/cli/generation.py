@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .installed import controls_of
 from .progress import ProgressBar
 from .state import State, debug_option
+from .suggestions import suggest_backend, suggest_prompt_format, suggest_reference
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,18 +33,11 @@ _CALL_FLAGS: tuple[tuple[tuple[str, ...], str | None, str], ...] = (
     (("--presence-penalty",), None, "Subtracted from tokens that the answer has."),
     (("--frequency-penalty",), None, "The same, for each time that it has them."),
     (("--seed",), None, "Same seed, same answer."),
-    (("--timeout",), None, "Seconds for one answer once the model is loaded."),
+    (("--timeout",), None, "Seconds for one answer once the model is loaded. [default: 120]"),
 )
 
 #: Most new tokens of an answer where nobody said otherwise.
 _MAX_TOKENS = 256
-
-
-def _complete_backend(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    from .installed import installed_plugins
-
-    names = {entry.name for entry in installed_plugins(State())} | {"auto"}
-    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def generation_options(command: Any) -> Any:
@@ -52,13 +47,14 @@ def generation_options(command: Any) -> Any:
             "-m",
             "--model",
             metavar="REFERENCE",
+            shell_complete=suggest_reference,
             help="A directory, a .gguf file, org/name, package:DIST/FILE or a registered name. "
             "[default: $SAGELLM_MODEL]",
         ),
         click.option(
             "--backend",
             metavar="NAME",
-            shell_complete=_complete_backend,
+            shell_complete=suggest_backend,
             help="A provider by name. [default: the best one]",
         ),
         *(
@@ -69,6 +65,7 @@ def generation_options(command: Any) -> Any:
         click.option(
             "--prompt-format",
             metavar="auto|chat|raw",
+            shell_complete=suggest_prompt_format,
             help="Through the model's chat template, or as it is. [default: auto]",
         ),
         click.option("--system", metavar="TEXT", help="A system message before the prompt."),
@@ -122,7 +119,7 @@ def _make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
     model = flags["model"] or os.environ.get("SAGELLM_MODEL", "")
     backend = flags["backend"]
     # A backend asked for by name may need no model; the others say themselves that it is missing.
-    if not model and backend in (None, "auto"):
+    if not model and controls_of(state, backend).backend == "auto":
         raise click.UsageError(
             "No model was named. Add one, as in: -m org/name, -m ./model.gguf or "
             "-m package:DIST/FILE, or set SAGELLM_MODEL."

@@ -6,11 +6,12 @@ import click
 
 from .report import print_json
 from .state import State, json_option
+from .suggestions import suggest_file
 
 
 @click.command()
 @click.argument("name")
-@click.argument("path")
+@click.argument("path", shell_complete=suggest_file)
 @click.option("--tag", "tags", multiple=True, help="A word to remember with it. May be repeated.")
 @click.option("--force", is_flag=True, help="Replace a model of that name.")
 @json_option

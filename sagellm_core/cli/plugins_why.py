@@ -11,6 +11,7 @@ from . import exit_codes
 from .installed import controls_of
 from .report import print_error, print_json
 from .state import State, json_option
+from .suggestions import suggest_backend, suggest_reference
 from .table import print_table
 
 if TYPE_CHECKING:
@@ -19,9 +20,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "-m", "--model", metavar="REFERENCE", help="The model to run. [default: $SAGELLM_MODEL]"
+    "-m",
+    "--model",
+    metavar="REFERENCE",
+    shell_complete=suggest_reference,
+    help="The model to run. [default: $SAGELLM_MODEL]",
 )
-@click.option("--backend", metavar="NAME", help="Explain this choice instead of auto's.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    shell_complete=suggest_backend,
+    help="Explain this choice instead of auto's.",
+)
 @click.option("--allow-fallback", is_flag=True, help="As in: sagellm run --allow-fallback")
 @json_option
 @click.pass_obj

@@ -8,16 +8,12 @@ import click
 
 from sagellm_core.contract.errors import ModelNotFoundError
 
-
-def _complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    from sagellm_core.models import list_models
-
-    return [model.model_id for model in list_models() if model.model_id.startswith(incomplete)]
+from .suggestions import suggest_registered
 
 
 def registered_model_argument(command: Any) -> Any:
     """Add the argument NAME, completed from the registry."""
-    return click.argument("name", shell_complete=_complete)(command)
+    return click.argument("name", shell_complete=suggest_registered)(command)
 
 
 def not_registered(name: str) -> ModelNotFoundError:

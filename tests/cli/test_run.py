@@ -25,6 +25,8 @@ def test_the_model_may_come_from_the_environment(sagellm: Callable[..., Any]) ->
 
 def test_a_backend_that_needs_no_model_gets_none(sagellm: Callable[..., Any]) -> None:
     assert sagellm("run", "--backend", "mock", "-p", "Hi").returncode == 0
+    assert sagellm("run", "-p", "Hi", env={"SAGELLM_BACKEND": "mock"}).returncode == 0
+    assert sagellm("run", "--backend", "auto", "-p", "Hi").returncode == 2
 
 
 @pytest.mark.parametrize("arguments", [(), ("-p", "-")])

@@ -145,6 +145,37 @@ def test_completion_knows_commands_and_backends(
     assert "plain,why" in completed("sagellm plugins w")
     assert "plain,--temperature" in completed("sagellm run --temp")
     assert completed("sagellm run --backend wond") == ["plain,wondergpu"]
+    assert completed("sagellm plugins why --backend wond") == ["plain,wondergpu"]
+    assert completed("sagellm run --prompt-format r") == ["plain,raw"]
+
+
+def test_completion_of_a_model_offers_registered_names_else_files(
+    sagellm: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "registry"
+    root.mkdir()
+
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        env = {"_SAGELLM_COMPLETE": "bash_complete", "SAGE_SAGELLM_MODEL_ROOT": str(root), **words}
+        done = sagellm(env=env)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert completed("sagellm models add mine ./") == ["file,./"]
+    (root / "metadata.json").write_text(json.dumps({"small": {"path": "/nowhere"}}))
+    assert completed("sagellm run -m sm") == ["plain,small"]
+    assert completed("sagellm models rm sm") == ["plain,small"]
+    assert completed("sagellm plugins why -m ./mo") == ["file,./mo"]
+    (root / "metadata.json").unlink()
+    (root / "metadata.json").mkdir()  # unreadable, and no reason to garble the line with it
+    assert completed("sagellm models rm sm") == []
+
+
+def test_completion_is_quiet_about_wrong_controls(sagellm: Callable[..., Any]) -> None:
+    words = {"COMP_WORDS": "sagellm run --backend a", "COMP_CWORD": "3"}
+    done = sagellm(env={"_SAGELLM_COMPLETE": "bash_complete", "SAGELLM_PLUGINS": "nope", **words})
+    assert (done.stdout, done.stderr) == ("plain,auto\n", "")
 
 
 def test_docs_have_every_command_flag_and_exit_code() -> None:
