@@ -8,6 +8,7 @@ from . import exit_codes
 from .installed import controls_of
 from .report import print_json
 from .state import State, json_option
+from .table import print_rows
 
 _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -41,11 +42,12 @@ def command(state: State) -> int:
             }
         )
         return exit_codes.ERROR if wrong else exit_codes.OK
-    width = max(len(line.about) for line in lines)
-    for line in lines:
-        severity = str(line.finding.severity)
-        mark = click.style(severity.ljust(7), fg=_COLORS[severity], bold=severity == "error")
-        click.echo(f"{mark}  {line.about.ljust(width)}  {line.finding.message}")
-        if line.finding.hint and severity != "ok":
-            click.echo(" " * (width + 11) + line.finding.hint)
+    rows = []
+    for about, finding in lines:
+        severity = str(finding.severity)
+        mark = click.style(severity, fg=_COLORS[severity], bold=severity == "error")
+        rows.append((mark, about, finding.message))
+        if finding.hint and severity != "ok":
+            rows.append(("", "", finding.hint))
+    print_rows(rows)
     return exit_codes.ERROR if wrong else exit_codes.OK

@@ -49,6 +49,27 @@ def test_colours_on_a_terminal_unless_declined(
     assert "\x1b[" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("columns", [100, 80, 50])
+def test_tables_fit_the_terminal_and_are_a_line_a_row_in_a_pipe(
+    terminal: Callable[..., Any], sagellm: Callable[..., Any], plugin_site: Any, columns: int
+) -> None:
+    plugin_site.add("quiet")
+    reason = "no such device was found, " * 8 + "anywhere"
+    plugin_site.add(
+        "wordy",
+        devices=f"[DeviceInfo(id='none', state=DeviceState.ABSENT, reason='{reason}')]",
+    )
+    path = {"PYTHONPATH": str(plugin_site.path)}
+    code, shown = terminal("plugins", "why", COLUMNS=str(columns), NO_COLOR="1", **path).end()
+    assert code == 0
+    table = shown.partition("\r\n\r\n")[0].splitlines()
+    assert max(map(len, table)) <= columns
+    assert any(line.endswith("chosen") for line in table)
+    assert " ".join(shown.split()).count("no such device was found,") == 8
+    piped = sagellm("plugins", "why", path=plugin_site.path).stdout.splitlines()
+    assert [line.split()[1] for line in piped if "no such device" in line] == ["wordy"]
+
+
 def test_no_prompt_on_a_terminal_is_wrong_usage(
     terminal: Callable[..., Any], mock: tuple[str, ...]
 ) -> None:
