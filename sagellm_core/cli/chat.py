@@ -14,6 +14,7 @@ from .generation import (
     limit_answer,
     open_generator,
     stream_answer,
+    tell_if_cut,
 )
 from .line_input import LineInput
 from .report import report_error
@@ -105,7 +106,7 @@ class _Chat:
         return True
 
     def _answer(self, question: str) -> None:
-        from sagellm_core.contract.errors import SageLLMError
+        from sagellm_core.contract.errors import PromptTooLongError, SageLLMError
 
         reply: list[str] = []
         try:
@@ -114,7 +115,9 @@ class _Chat:
                 for chunk in chunks:
                     click.echo(str(chunk), nl=False)
                     reply.append(str(chunk))
-            click.echo()
+                    if chunk.result is not None:
+                        click.echo()
+                        tell_if_cut(chunk.result, self._options, self._generator)
         except KeyboardInterrupt:
             self._state.interrupts.dealt_with()
             click.echo()
@@ -124,4 +127,6 @@ class _Chat:
                 click.echo()
             report_error(error, self._state)
             self._failed = True
+            if isinstance(error, PromptTooLongError) and len(self._conversation):
+                click.echo("/clear forgets the conversation and makes room.", err=True)
         self._conversation.keep(question, "".join(reply))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,20 @@ def limit_answer(options: dict[str, Any], generator: SageLLMGenerator) -> None:
     A model with a context shorter than it is no reason to refuse the prompt.
     """
     options.setdefault("max_tokens", min(_MAX_TOKENS, generator.context_length))
+
+
+def tell_if_cut(
+    result: dict[str, Any], options: dict[str, Any], generator: SageLLMGenerator
+) -> None:
+    """Tell a person that an answer did not end of itself, and what allows more."""
+    if result["finish_reason"] != "length" or sys.stderr is None or not sys.stderr.isatty():
+        return
+    tokens = result["usage"]["completion_tokens"]
+    if tokens >= options["max_tokens"]:
+        why = f"after {tokens} tokens; --max-tokens N allows more"
+    else:
+        why = f"where the context of {generator.context_length} tokens is full"
+    click.echo(f"(cut off {why})", err=True)
 
 
 def stream_answer(

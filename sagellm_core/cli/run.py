@@ -12,6 +12,7 @@ from .generation import (
     limit_answer,
     open_generator,
     stream_answer,
+    tell_if_cut,
 )
 from .prompt import read_prompt
 from .report import print_json
@@ -51,6 +52,7 @@ def command(state: State, /, prompt: str | None, stream: bool, **flags: Any) -> 
                 print_json(result)
             else:
                 click.echo(result["text"])
+                tell_if_cut(result, options, generator)
 
 
 def _stream(
@@ -58,12 +60,13 @@ def _stream(
 ) -> None:
     with stream_answer(generator, data, options) as chunks:
         for chunk in chunks:
-            if not as_json:
-                click.echo(str(chunk), nl=False)
+            if as_json:
+                line: dict[str, Any] = {"text": str(chunk), "token_ids": list(chunk.token_ids)}
+                if chunk.result is not None:
+                    line |= {"finish_reason": chunk.finish_reason, "result": chunk.result}
+                print_json(line)
                 continue
-            line: dict[str, Any] = {"text": str(chunk), "token_ids": list(chunk.token_ids)}
+            click.echo(str(chunk), nl=False)
             if chunk.result is not None:
-                line |= {"finish_reason": chunk.finish_reason, "result": chunk.result}
-            print_json(line)
-    if not as_json:
-        click.echo()
+                click.echo()
+                tell_if_cut(chunk.result, options, generator)

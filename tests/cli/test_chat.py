@@ -61,6 +61,18 @@ def test_a_failed_turn_is_said_and_the_next_one_answered(
     assert done.returncode == 1
 
 
+def test_a_conversation_that_fills_the_context_says_how_to_make_room(
+    sagellm: Callable[..., Any], mock: tuple[str, ...]
+) -> None:
+    small = ("--option", "context_length=40", "--option", "script={'*': well then}")
+    done = sagellm("chat", *mock, *small, input="Hello you\n" * 6 + "/clear\nHello you\n")
+    assert "/clear forgets the conversation" in done.stderr
+    assert done.stdout.splitlines()[-1] == "well then"
+    alone = sagellm("chat", *mock, *small, input="Hello " * 60 + "\n")
+    assert "The prompt has" in alone.stderr
+    assert "/clear" not in alone.stderr
+
+
 def test_a_pipe_that_is_not_utf8(sagellm: Callable[..., Any], mock: tuple[str, ...]) -> None:
     done = sagellm("chat", *mock, *_SCRIPT, input=b"one\nab\xff\n")
     assert done.returncode == 1

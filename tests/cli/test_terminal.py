@@ -49,6 +49,22 @@ def test_colours_on_a_terminal_unless_declined(
     assert "\x1b[" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("stream", [(), ("--stream",)])
+def test_an_answer_that_was_cut_off_says_so_to_a_person(
+    terminal: Callable[..., Any],
+    sagellm: Callable[..., Any],
+    mock: tuple[str, ...],
+    stream: tuple[str, ...],
+) -> None:
+    command = ("run", *mock, *stream, "-p", "Hi", "--option", "script={Hi: one two three}")
+    cut = "(cut off after 2 tokens; --max-tokens N allows more)"
+    assert cut in terminal(*command, "--max-tokens", "2").end()[1]
+    assert sagellm(*command, "--max-tokens", "2").stderr == ""
+    assert "cut off" not in terminal(*command).end()[1]
+    full = terminal(*command, "--option", "context_length=8").end()[1]
+    assert "(cut off where the context of 8 tokens is full)" in full
+
+
 @pytest.mark.parametrize("columns", [100, 80, 50])
 def test_tables_fit_the_terminal_and_are_a_line_a_row_in_a_pipe(
     terminal: Callable[..., Any], sagellm: Callable[..., Any], plugin_site: Any, columns: int
