@@ -23,7 +23,9 @@ def command(state: State) -> int:
     The exit code is 1 if anything is wrong, not counting warnings.
     """
     from .checkup import examine
+    from .log import show_log
 
+    show_log(state)
     lines = examine(controls_of(state))
     wrong = [line for line in lines if line.finding.severity == "error"]
     if state.json:

@@ -99,6 +99,9 @@ def open_generator(state: State, flags: dict[str, Any]) -> Iterator[SageLLMGener
 
     :raises SageLLMError: no provider, a bad model, a wrong flag, ...
     """
+    from .log import show_log
+
+    show_log(state)
     generator = _make_generator(state, flags)
     try:
         with ProgressBar() as progress:

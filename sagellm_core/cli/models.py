@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .group import LazyGroup
+from .state import State
 
 
 @click.group(
@@ -16,8 +17,12 @@ from .group import LazyGroup
         "path": ("models_path", "Print where a registered model lies."),
     },
 )
-def command() -> None:
+@click.pass_obj
+def command(state: State) -> None:
     """Names for models on this machine.
 
     The registry lies in $SAGE_SAGELLM_MODEL_ROOT, or in ~/.sage/models/sagellm.
     """
+    from .log import show_log
+
+    show_log(state)

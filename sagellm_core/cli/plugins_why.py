@@ -43,6 +43,9 @@ def command(state: State, model: str | None, backend: str | None, allow_fallback
     """
     from sagellm_core.providers import explain
 
+    from .log import show_log
+
+    show_log(state)
     reference = model or os.environ.get("SAGELLM_MODEL") or None
     explanation = explain(reference, controls_of(state, backend, allow_fallback=allow_fallback))
     failed = explanation.error is not None

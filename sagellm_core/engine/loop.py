@@ -28,7 +28,7 @@ from .request import RequestState
 from .scheduler import Scheduler
 from .step import Sampled, Step
 
-_log = logging.getLogger("sagellm_core.engine")
+_log = logging.getLogger("sagellm.engine")
 
 
 class EngineLoop:

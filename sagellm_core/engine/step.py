@@ -105,7 +105,8 @@ class Step:
         explained = RunnerError(
             f"The provider's runner failed in {self.name} with {type(error).__name__}"
             f"{': ' + said if said else ''}.",
-            hint="The cause is attached; other requests go on, and this one may be sent again.",
+            hint="Other requests go on, and this one may be sent again. The cause is attached; "
+            "on the command line, --debug shows it.",
         )
         explained.__cause__ = error
         return explained

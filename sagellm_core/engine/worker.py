@@ -10,7 +10,7 @@ from sagellm_core.contract import EngineClosedError, LoadedModel, Runner, Runner
 
 from .loop import EngineLoop
 
-_log = logging.getLogger("sagellm_core.engine")
+_log = logging.getLogger("sagellm.engine")
 
 
 class Worker:

@@ -167,4 +167,4 @@ class RegistryFile:
     def _warn(self, what: str) -> None:
         import logging
 
-        logging.getLogger(__name__).warning("The model registry %s %s.", self.path, what)
+        logging.getLogger("sagellm.models").warning("The model registry %s %s.", self.path, what)

@@ -143,7 +143,7 @@ class Provider:
             raise BrokenProviderError(
                 f"{title} raised {type(error).__name__} in {hook}: {error}.",
                 hint=f"Upgrade it (pip install -U {self._choice.entry.dist}), or choose another"
-                " backend; the cause is attached.",
+                " backend. The cause is attached; on the command line, --debug shows it.",
             ) from error
         lacking = _lacking(result, protocol)
         if lacking:

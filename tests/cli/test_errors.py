@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sagellm_core.cli.log import LogLines
 from sagellm_core.cli.prompt import decode_input
+from sagellm_core.cli.state import State
 from sagellm_core.contract import InvalidRequestError
 
 
@@ -38,6 +41,25 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_the_library_logs_is_a_line_and_its_traceback_for_debug_only(
+    capsys: pytest.CaptureFixture[str], debug: bool
+) -> None:
+    state = State()
+    state.debug = debug
+    log = logging.Logger("some")
+    log.addHandler(LogLines(state))
+    log.info("not for people")
+    try:
+        raise OSError("disk on fire")
+    except OSError:
+        log.exception("closing %s failed", "it")
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: closing it failed\n")
+    assert ("disk on fire" in shown) is debug
+    assert ("not for people" in shown) is False
 
 
 def test_a_misspelt_plugin_is_an_error_whatever_the_command(sagellm: Callable[..., Any]) -> None:

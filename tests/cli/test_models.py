@@ -82,4 +82,5 @@ def test_a_corrupt_registry_is_a_warning(sagellm: Callable[..., Any], tmp_path: 
     (tmp_path / "metadata.json").write_text("{")
     done = sagellm("models", "list", env={"SAGE_SAGELLM_MODEL_ROOT": os.fspath(tmp_path)})
     assert done.returncode == 0
+    assert done.stderr.startswith("warning: The model registry ")
     assert "metadata.json.corrupt-1" in done.stderr
