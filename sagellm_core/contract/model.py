@@ -67,6 +67,8 @@ class LoadAnswer:
     verdict: LoadVerdict
     #: One sentence; required unless the verdict is YES.
     reason: str = ""
+    #: One sentence: what the user can do about the reason.
+    hint: str = ""
     #: Device memory needed for weights and a minimal KV cache, in bytes; ``None``: unknown.
     bytes_needed: int | None = None
 

@@ -139,6 +139,7 @@ def _rejection(
         return Rejection(
             "cannot_load",
             f"{title} cannot load the model on {device.id}: {_clause(answer.reason)}.",
+            answer.hint or "Use another model, or a provider that covers this one.",
         )
     return None
 

@@ -100,6 +100,7 @@ def load_answer(data: Any) -> LoadAnswer:
     answer = LoadAnswer(
         verdict=read.choice("verdict", LoadVerdict),
         reason=read.text("reason"),
+        hint=read.text("hint"),
         bytes_needed=read.size("bytes_needed"),
     )
     read.end()

@@ -268,8 +268,17 @@ class TestByName:
         self, plugin_site: Any, verdict: str, error: type[SageLLMError]
     ) -> None:
         plugin_site.add("npu", verdict=verdict)
-        with pytest.raises(error, match=r"no mamba|big"):
+        with pytest.raises(error, match=r"no mamba|big") as caught:
             choose(plugin_site.controls("npu"))
+        assert caught.value.hint
+
+    @pytest.mark.parametrize("backend", ["npu", "auto"])
+    def test_the_plugins_own_advice_about_a_model(self, plugin_site: Any, backend: str) -> None:
+        verdict = "LoadAnswer(verdict='no', reason='no mamba', hint='Use a llama.')"
+        plugin_site.add("npu", verdict=verdict)
+        with pytest.raises(SageLLMError, match="no mamba") as caught:
+            choose(plugin_site.controls(backend))
+        assert "Use a llama." in caught.value.hint
 
     def test_a_broken_plugin_keeps_its_traceback(self, plugin_site: Any) -> None:
         plugin_site.add("npu", head="def f(): raise OSError('libnpu.so.1 is missing')\nf()")

@@ -50,7 +50,7 @@ devices = st.builds(
     physical_id=words,
 )
 answers = st.builds(
-    LoadAnswer, verdict=st.sampled_from(LoadVerdict), reason=filled, bytes_needed=sizes
+    LoadAnswer, verdict=st.sampled_from(LoadVerdict), reason=filled, hint=words, bytes_needed=sizes
 )
 findings = st.builds(Finding, severity=st.sampled_from(Severity), message=filled, hint=words)
 paths = st.from_regex(r"/[a-zé\udc80 ]{1,9}", fullmatch=True).map(Path)

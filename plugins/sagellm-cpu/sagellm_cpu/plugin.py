@@ -67,6 +67,7 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
         return LoadAnswer(
             verdict=LoadVerdict.NO,
             reason=f"{model.reference!r} was not resolved to model files.",
+            hint="Pass a directory with safetensors, or a .gguf file.",
         )
     try:
         check_supported(model.model_type, model.architecture)
@@ -74,7 +75,7 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
             needed = bytes_needed(read_decoder_config(model.config))
             return LoadAnswer(verdict=LoadVerdict.YES, bytes_needed=needed)
     except SageLLMError as error:
-        return LoadAnswer(verdict=LoadVerdict.NO, reason=error.message)
+        return LoadAnswer(verdict=LoadVerdict.NO, reason=error.message, hint=error.hint)
     # A GGUF's sizes stand in metadata of another spelling; its parameters are counted.
     count = model.parameter_count
     return LoadAnswer(

@@ -89,6 +89,7 @@ def test_it_says_why_it_cannot_load_the_rest(device, config, named) -> None:
     answer = plugin.sagellm_can_load(_described(config), device)
     assert answer.verdict is LoadVerdict.NO
     assert named in answer.reason
+    assert answer.hint
 
 
 def test_gguf_by_its_architecture(device) -> None:
