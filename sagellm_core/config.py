@@ -135,20 +135,14 @@ class GeneratorConfig(BaseModel):
         """
         values = _bind(args, kwargs or {})
         _check_keys(values, tuple(cls.model_fields))
-        check_options({key: values[key] for key in _SAMPLING_FIELDS if key in values})
-        for key in LIMITS:
-            if values.get(key, 0) > _LONGEST_ANSWER:
-                raise InvalidSamplingError(
-                    f"{key}={values[key]} is longer than the context of any model.",
-                    hint=f"Use at most {_LONGEST_ANSWER}, or leave {key} out.",
-                )
+        _check_sampling({key: values[key] for key in _SAMPLING_FIELDS if key in values})
         if "timeout" in values:
             check_timeout(values["timeout"])
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
             raise _as_configuration_error(error) from None
-        check_options(config.default_options)
+        _check_sampling(config.default_options)
         if config.load_in_8bit and config.load_in_4bit:
             raise ConfigurationError(
                 "load_in_8bit and load_in_4bit are both true.",
@@ -256,6 +250,18 @@ def _check_keys(values: Mapping[Any, Any], known: Sequence[str]) -> None:
             raise ConfigurationError(
                 f"Unknown configuration key {key!r}.",
                 hint=f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}.",
+            )
+
+
+def _check_sampling(values: Mapping[str, Any]) -> None:
+    check_options(values)
+    for key in LIMITS:
+        # None passes as an option of a call, where it means no limit.
+        limit = values.get(key)
+        if limit is not None and limit > _LONGEST_ANSWER:
+            raise InvalidSamplingError(
+                f"{key}={limit} is longer than the context of any model.",
+                hint=f"Use at most {_LONGEST_ANSWER}, or leave {key} out.",
             )
 
 

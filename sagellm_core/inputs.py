@@ -16,6 +16,9 @@ _FORMS = (
     'Use a string, {"prompt": ..., "options": ...}, {"query": ...}, {"messages": [...]}, '
     "[context, prompt], [context, prompt, options], or a list of chat messages."
 )
+#: Lists of one item may lie in each other this deep; deeper ones, or one inside itself, are a
+#: slip.
+_DEEPEST = 16
 #: Keys of a dict input that are not context.
 _OWN_KEYS = ("prompt", "messages", "prompt_token_ids", "options")
 
@@ -90,6 +93,14 @@ def _from_mapping(data: Mapping[Any, Any]) -> PromptInput:
 
 
 def _from_sequence(data: Sequence[Any]) -> PromptInput:
+    for _ in range(_DEEPEST):
+        if len(data) != 1 or not isinstance(data[0], (list, tuple)):
+            break
+        data = data[0]
+    else:
+        raise InvalidRequestError(
+            f"The input is a list in a list, more than {_DEEPEST} deep.", hint=_FORMS
+        )
     if not data:
         raise EmptyPromptError("The input is an empty list.", hint=_FORMS)
     if _all_messages(data):

@@ -106,14 +106,29 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
     return Session(engine, model, EngineClient(engine), stamp, time.monotonic() - began)
 
 
-def cache_directory(configured: str | None = None) -> Path:
+def cache_directory(configured: str | None = None) -> Path | None:
     """Where converted files are kept.
 
     The configured directory, or ``$SAGELLM_CACHE_DIR``, or ``sagellm`` below
     ``$XDG_CACHE_HOME`` or ``~/.cache``. It need not exist.
+
+    :returns: ``None``, nowhere, for a user without a home directory who set none of these.
+    :raises ConfigurationError: the directory is in the home of a user who is unknown.
     """
     chosen = configured or os.environ.get("SAGELLM_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            name = "cache_dir" if configured else "SAGELLM_CACHE_DIR"
+            raise ConfigurationError(
+                f"{name}={chosen!r} is in a home directory that cannot be found.",
+                hint="Write the directory out in full, or leave it out.",
+            ) from error
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sagellm"
+    if base:
+        return Path(base) / "sagellm"
+    try:
+        return Path.home() / ".cache" / "sagellm"
+    except RuntimeError:  # as in a container whose user id has no entry in passwd
+        return None

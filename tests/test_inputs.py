@@ -110,6 +110,19 @@ def test_what_is_no_prompt_is_refused_with_a_hint(data: Any) -> None:
     assert caught.value.hint
 
 
+def test_lists_of_one_may_lie_in_each_other_but_not_without_end() -> None:
+    assert read_input([[["Hi"]]]).text == "Hi"
+    within_itself: list[Any] = []
+    within_itself.append(within_itself)
+    deep: list[Any] = ["Hi"]
+    for _ in range(5000):
+        deep = [deep]
+    for data in (within_itself, deep):
+        with pytest.raises(InvalidRequestError, match="deep") as caught:
+            read_input(data)
+        assert caught.value.hint
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda inner: (

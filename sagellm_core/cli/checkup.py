@@ -159,18 +159,25 @@ def _directories() -> Iterator[Line]:
     from sagellm_core.models import list_models, model_root
     from sagellm_core.session import cache_directory
 
-    cache = cache_directory()
-    if _is_writable(cache):
-        yield Line("cache", Finding(severity=Severity.OK, message=f"{cache} is writable"))
-    else:
+    try:
+        cache = cache_directory()
+    except SageLLMError as error:
         yield Line(
-            "cache",
-            Finding(
-                severity=Severity.WARNING,
-                message=f"{cache} is not writable: converted files are made anew at each start.",
-                hint="Set SAGELLM_CACHE_DIR to a directory that you may write to.",
-            ),
+            "cache", Finding(severity=Severity.ERROR, message=error.message, hint=error.hint)
         )
+    else:
+        if cache is not None and _is_writable(cache):
+            yield Line("cache", Finding(severity=Severity.OK, message=f"{cache} is writable"))
+        else:
+            what = "there is no home directory" if cache is None else f"{cache} is not writable"
+            yield Line(
+                "cache",
+                Finding(
+                    severity=Severity.WARNING,
+                    message=f"{what}: converted files are made anew at each start.",
+                    hint="Set SAGELLM_CACHE_DIR to a directory that you may write to.",
+                ),
+            )
     try:
         root, models = model_root(), list_models()
     except SageLLMError as error:
