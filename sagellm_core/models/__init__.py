@@ -28,9 +28,9 @@ _HOME = {
     "ModelDownloadError": "errors",
     "ModelNotLocalError": "errors",
     "ModelRegistryError": "errors",
-    "ResolvedModel": "reference",
+    "ResolvedModel": "resolved",
     "resolve": "reference",
-    "describe": "description",
+    "describe": "lookup",
     "ModelInfo": "registry",
     "add_model": "registry",
     "delete_model": "registry",
@@ -41,9 +41,9 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from .description import describe
     from .errors import ModelDownloadError, ModelNotLocalError, ModelRegistryError
-    from .reference import ResolvedModel, resolve
+    from .lookup import describe
+    from .reference import resolve
     from .registry import (
         ModelInfo,
         add_model,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         model_root,
         touch_model,
     )
+    from .resolved import ResolvedModel
 
 
 def __getattr__(name: str) -> Any:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from sagellm_core.contract.errors import ModelFormatError
-from sagellm_core.contract.model import ModelDescription, ModelFormat, ProgressCallback
+from sagellm_core.contract.model import ModelDescription, ModelFormat
 
-from .reference import ResolvedModel, resolve
+from .resolved import ResolvedModel
 
 
-def describe(
-    reference: str | Path,
-    *,
-    allow_download: bool = True,
-    on_progress: ProgressCallback | None = None,
-) -> ModelDescription:
-    """Resolve a reference and describe the model it leads to from its headers.
+def describe_resolved(resolved: ResolvedModel) -> ModelDescription:
+    """Describe the model that a reference led to.
 
-    Weight files are checked to be as long as their headers say; nothing that came with the
-    model is executed.
-
-    :raises ModelNotFoundError: and the other errors of :func:`resolve`.
     :raises ModelFormatError: files are truncated, corrupt, incomplete or foreign.
     :raises UnsafeModelError: the model wants its own code run, or has pickle weights only.
     :raises UnsupportedModelError: a file version or weight type that is unknown here.
     """
-    resolved = resolve(reference, allow_download=allow_download, on_progress=on_progress)
     if resolved.kind is ModelFormat.GGUF:
         return _describe_gguf(resolved)
     from .directory import describe_directory

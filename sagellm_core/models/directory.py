@@ -11,7 +11,7 @@ from sagellm_core.contract.errors import ModelFormatError, UnsafeModelError
 from sagellm_core.contract.model import ModelDescription, ModelFormat
 
 from .place import PICKLE_SUFFIXES, pickle_weights_error
-from .reference import ResolvedModel
+from .resolved import ResolvedModel
 from .safetensors import read_safetensors_header
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024

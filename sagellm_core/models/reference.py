@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from sagellm_core.contract.errors import ModelNotFoundError
-from sagellm_core.contract.model import ModelFormat, ProgressCallback
+from sagellm_core.contract.model import ProgressCallback
 
-Source = Literal["path", "package", "registry", "hub"]
+from .local_path import exists, expand, missing_path_error
+from .resolved import ResolvedModel, resolved_at
 
 #: ``org/name`` or ``org/name@revision`` (huggingface.co naming rules: letters, digits, ``-._``).
 _HUB_REFERENCE = re.compile(
@@ -18,22 +17,6 @@ _HUB_REFERENCE = re.compile(
     re.ASCII,
 )
 _WEIGHT_SUFFIXES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedModel:
-    """Where a reference leads on this machine."""
-
-    #: What the user typed.
-    reference: str
-    #: A directory (safetensors) or a GGUF file; absolute.
-    path: Path
-    #: How the model lies there.
-    kind: ModelFormat
-    #: Which kind of reference it was.
-    source: Source
-    #: Hub revision (a commit where it is known); empty elsewhere.
-    revision: str = ""
 
 
 def resolve(
@@ -58,40 +41,30 @@ def resolve(
     text = _as_text(reference)
     if text.startswith("package:"):
         from .package import find_in_package
-        from .place import inspect_place
 
-        path, kind = inspect_place(find_in_package(text))
-        return ResolvedModel(reference=text, path=path, kind=kind, source="package")
+        return resolved_at(find_in_package(text), reference=text, source="package")
 
-    place = _expand(text)
-    if _exists(place):
-        from .place import inspect_place
-
-        path, kind = inspect_place(place)
-        return ResolvedModel(reference=text, path=path, kind=kind, source="path")
+    place = expand(text)
+    if exists(place):
+        return resolved_at(place, reference=text, source="path")
 
     if not isinstance(reference, Path):
         from .registry import find_model
 
         entry = find_model(text)
         if entry is not None:
-            from .place import inspect_place
-
-            path, kind = inspect_place(entry.path)
-            return ResolvedModel(
-                reference=text, path=path, kind=kind, source="registry", revision=entry.revision
+            return resolved_at(
+                entry.path, reference=text, source="registry", revision=entry.revision
             )
 
     hub = _HUB_REFERENCE.fullmatch(text)
     if hub and not isinstance(reference, Path) and not _is_clearly_a_path(text):
         from .hub import find_on_hub
-        from .place import inspect_place
 
         folder, revision = find_on_hub(
             hub["repo"], hub["revision"], allow_download=allow_download, on_progress=on_progress
         )
-        path, kind = inspect_place(folder)
-        return ResolvedModel(reference=text, path=path, kind=kind, source="hub", revision=revision)
+        return resolved_at(folder, reference=text, source="hub", revision=revision)
     raise _leads_nowhere(text, place)
 
 
@@ -114,21 +87,6 @@ def _as_text(reference: str | Path) -> str:
     return text
 
 
-def _expand(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # "~someone" whose home directory is unknown
-        return Path(text)
-
-
-def _exists(place: Path) -> bool:
-    try:
-        place.stat()
-    except (OSError, ValueError):  # a link loop or a name too long is no model either
-        return False
-    return True
-
-
 def _is_clearly_a_path(text: str) -> bool:
     return text.startswith(("/", "./", "../", "~")) or text.lower().endswith(_WEIGHT_SUFFIXES)
 
@@ -145,24 +103,4 @@ def _leads_nowhere(text: str, place: Path) -> ModelNotFoundError:
             return ModelNotFoundError(
                 f"There is no model {text!r}.", hint=f"Did you mean the registered {near[0]!r}?"
             )
-    parent = place.parent
-    try:
-        siblings = [entry.name for entry in parent.iterdir()]
-    except OSError:
-        missing = parent
-        while not _exists(missing.parent) and missing.parent != missing:
-            missing = missing.parent
-        return ModelNotFoundError(
-            f"There is no model {text!r}: the directory {missing} does not exist.",
-            hint="Check the path for a typing mistake.",
-        )
-    near = difflib.get_close_matches(place.name, siblings, n=1)
-    if near:
-        return ModelNotFoundError(
-            f"There is no model {text!r}.", hint=f"Did you mean {parent / near[0]}?"
-        )
-    return ModelNotFoundError(
-        f"There is no model {text!r}: no such file or directory, and no registered id.",
-        hint="Pass a directory, a .gguf file, org/name, package:DIST/FILE, or an id of "
-        "`sagellm models list`.",
-    )
+    return missing_path_error(text, place)

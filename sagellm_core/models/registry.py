@@ -115,11 +115,16 @@ def add_model(
     :raises ModelRegistryError: the id is malformed or taken, or the registry is not writable.
     :raises ModelError: there is no whole model at ``path``.
     """
-    from .description import describe
+    from .description import describe_resolved
+    from .local_path import exists, expand, missing_path_error
+    from .resolved import resolved_at
 
     _check_id(model_id)
     # Headers are read now, so that a model that cannot work is not discovered much later.
-    described = describe(Path(path))
+    wanted = expand(str(path))
+    if not exists(wanted):
+        raise missing_path_error(str(path), wanted)
+    described = describe_resolved(resolved_at(wanted, reference=str(path), source="path"))
     place = described.path
     assert place is not None
     entry = {
