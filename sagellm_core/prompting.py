@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .contract import InvalidRequestError, Tokenizer, TokenizerError
+from .contract import InvalidRequestError, SageLLMError, Tokenizer, TokenizerError
 from .inputs import PromptInput
 from .options import PromptFormat
+from .providers.fault import said
 
 
 def encode_prompt(
@@ -19,11 +20,30 @@ def encode_prompt(
     must be one (``chat``), or goes in as it is, with the tokens the model wants around a plain
     text (``raw``).
 
-    :raises TokenizerError: ``chat``, or messages, with a model that has no chat template.
+    :raises TokenizerError: ``chat``, or messages, with a model that has no chat template; or the
+        provider's tokenizer failed.
     :raises InvalidRequestError: ``raw`` with messages or a system prompt.
     """
     if prompt.token_ids is not None:
         return prompt.token_ids
+    try:
+        return _encode(prompt, tokenizer, prompt_format, system_prompt)
+    except (SageLLMError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise TokenizerError(
+            f"The provider's tokenizer failed with {type(error).__name__}: {said(error)}.",
+            hint="This is a defect of the model's tokenizer or of the provider's plugin; pass "
+            "prompt_token_ids to do without it.",
+        ) from error
+
+
+def _encode(
+    prompt: PromptInput,
+    tokenizer: Tokenizer,
+    prompt_format: PromptFormat,
+    system_prompt: str | None,
+) -> tuple[int, ...]:
     if prompt_format == "raw":
         if prompt.messages is not None:
             raise InvalidRequestError(

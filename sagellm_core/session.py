@@ -20,6 +20,7 @@ from .contract import (
     ProgressCallback,
 )
 from .engine import EngineClient, LLMEngine
+from .engine.closing import closing, closing_quietly
 from .models import describe
 from .providers import Controls, choose_provider, load_provider
 
@@ -39,10 +40,17 @@ class Session:
     load_s: float
 
     def close(self) -> None:
-        """Close the engine and the model. May be called twice."""
-        self.engine.close()
-        # An engine of the vendor's own leaves the model open.
-        self.model.close()
+        """Close the engine and the model. May be called twice.
+
+        :raises EngineError: one of them failed; the other was closed all the same.
+        """
+        try:
+            with closing("engine"):
+                self.engine.close()
+        finally:
+            # An engine of the vendor's own leaves the model open.
+            with closing("model"):
+                self.model.close()
 
 
 def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None = None) -> Session:
@@ -95,7 +103,8 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
             ),
         )
     except BaseException:
-        model.close()
+        with closing_quietly("model"):
+            model.close()
         raise
     stamp = {
         **provider.stamp(),

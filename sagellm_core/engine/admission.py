@@ -20,6 +20,7 @@ from sagellm_core.contract import (
 )
 
 from .detokenizer import Detokenizer
+from .reasons import decode_error
 from .request import RequestState
 
 _seeds = random.SystemRandom()
@@ -155,4 +156,6 @@ def _decodes(tokenizer: Tokenizer) -> bool:
         tokenizer.decode([0])
     except TokenizerError:
         return False
+    except (Exception, SystemExit) as error:
+        raise decode_error(error) from error
     return True

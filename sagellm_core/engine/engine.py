@@ -28,6 +28,7 @@ from sagellm_core.contract import (
 
 from .admission import Admission
 from .blocks import BlockPool
+from .closing import closing_quietly
 from .limits import check_limits, runner_config
 from .loop import EngineLoop
 from .scheduler import Scheduler
@@ -90,7 +91,8 @@ class LLMEngine:
                 vocab_size=vocab_size,
             )
         except BaseException:
-            runner.close()
+            with closing_quietly("runner"):
+                runner.close()
             raise
         self._pid = os.getpid()
         self._numbers = itertools.count()

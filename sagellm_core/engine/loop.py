@@ -250,7 +250,7 @@ class EngineLoop:
             return
         try:
             text = state.accept(token)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._finish(state, now, error=decode_error(error))
             return
         self._generated_tokens += 1

@@ -9,6 +9,7 @@ from sagellm_core.contract import (
     RequestTimeoutError,
     SageLLMError,
 )
+from sagellm_core.providers.fault import said
 
 from .request import RequestState
 
@@ -23,7 +24,7 @@ def closed_error(why: EngineClosedError) -> EngineClosedError:
 def defect(error: BaseException) -> EngineClosedError:
     """The engine's thread itself failed."""
     closed = EngineClosedError(
-        f"The engine has closed after a failure of its own: {type(error).__name__}: {error}",
+        f"The engine has closed after a failure of its own: {type(error).__name__}: {said(error)}",
         hint="This is a defect in sagellm; please report it with the cause.",
     )
     closed.__cause__ = error
@@ -39,12 +40,12 @@ def timeout_error(state: RequestState, now: float) -> RequestTimeoutError:
     )
 
 
-def decode_error(error: Exception) -> SageLLMError:
-    """The tokenizer failed on a request's output."""
+def decode_error(error: BaseException) -> SageLLMError:
+    """The tokenizer failed on tokens."""
     if isinstance(error, SageLLMError):
         return error
     explained = EngineError(
-        f"The tokenizer failed to decode the output: {type(error).__name__}: {error}",
+        f"The tokenizer failed to decode tokens: {type(error).__name__}: {said(error)}",
         hint="This is a defect of the model's tokenizer or its provider; please report it.",
     )
     explained.__cause__ = error

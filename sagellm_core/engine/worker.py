@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 
-from sagellm_core.contract import EngineClosedError, LoadedModel, Runner, RunnerError, SageLLMError
+from sagellm_core.contract import EngineClosedError, LoadedModel, Runner, SageLLMError
 
+from .closing import closing
 from .loop import EngineLoop
 
 _log = logging.getLogger("sagellm.engine")
@@ -90,17 +91,10 @@ class Worker:
             if part is None:
                 continue
             try:
-                part.close()
-            except Exception as error:
+                with closing(what):
+                    part.close()
+            except SageLLMError as error:
                 _log.exception("closing the provider's %s failed", what)
                 if self._loop.device_lost:
                     continue  # nothing else was to be expected, and it was said before
-                if isinstance(error, SageLLMError):
-                    self._failure = error
-                else:
-                    self._failure = RunnerError(
-                        f"Closing the provider's {what} failed with {type(error).__name__}: "
-                        f"{error}",
-                        hint="The device's memory may not be free until the process ends.",
-                    )
-                    self._failure.__cause__ = error
+                self._failure = error

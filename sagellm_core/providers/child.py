@@ -37,6 +37,7 @@ from sagellm_core.contract.device import DeviceInfo, DeviceState, Finding
 from sagellm_core.contract.model import LoadAnswer, ModelDescription, ModelFormat
 from sagellm_core.contract.plugin import Capability, PluginInfo
 
+from .fault import said
 from .gates import contract_gate
 from .registration import HookProblem, call_collected, collect, enforce
 from .wire import model_from_wire, to_wire
@@ -100,13 +101,13 @@ class _Conversation:
             raise _Failure(code=problem.code, message=problem.message, hint=problem.hint) from None
         except SystemExit as left:
             raise _Failure(
-                code="exit", type="SystemExit", text=_text(left), traceback=_traceback(left)
+                code="exit", type="SystemExit", text=said(left), traceback=_traceback(left)
             ) from None
         except BaseException as error:
             raise _Failure(
                 code="raised",
                 type=type(error).__name__,
-                text=_text(error),
+                text=said(error),
                 missing=error.name if isinstance(error, ModuleNotFoundError) else None,
                 traceback=_traceback(error),
             ) from None
@@ -204,13 +205,6 @@ def _sequence(hook: str, value: Any, wanted: type) -> Sequence[Any]:
 
 def _named(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:2000]
-    except Exception:
-        return "(its text cannot be shown)"
 
 
 def _traceback(error: BaseException) -> str:

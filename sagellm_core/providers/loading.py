@@ -6,6 +6,7 @@ import importlib
 
 from sagellm_core.contract.errors import BrokenProviderError, SageLLMError
 
+from .fault import said
 from .provider import Provider
 from .registration import HookProblem, collect, enforce
 from .selection import ProviderChoice
@@ -31,7 +32,7 @@ def load_provider(choice: ProviderChoice) -> Provider:
         ) from problem
     except (Exception, SystemExit) as error:
         raise BrokenProviderError(
-            f"{entry.title} raised {type(error).__name__} while it was imported: {error}.",
+            f"{entry.title} raised {type(error).__name__} while it was imported: {said(error)}.",
             hint=hint,
         ) from error
     return Provider(choice, manager)

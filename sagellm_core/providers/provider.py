@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import typing
+from collections.abc import Iterator
 from typing import Any
 
 import pluggy
@@ -11,7 +14,6 @@ from sagellm_core.contract.embedder import Embedder, EmbedderConfig
 from sagellm_core.contract.engine import Engine, EngineConfig
 from sagellm_core.contract.errors import (
     BrokenProviderError,
-    InsufficientMemoryError,
     SageLLMError,
     UnsupportedOptionError,
 )
@@ -19,6 +21,7 @@ from sagellm_core.contract.model import LoadedModel, LoadOptions
 from sagellm_core.contract.plugin import PluginInfo
 from sagellm_core.contract.runner import Runner, RunnerConfig
 
+from .fault import blamed
 from .selection import ProviderChoice
 
 
@@ -27,6 +30,7 @@ class Provider:
 
     Errors of the contract pass through. Anything else that a hook raises, and any result that
     is not what the contract says, is a :class:`BrokenProviderError` naming plugin and hook.
+    The values of what a hook opened are read once here, so that they raise here or not at all.
     """
 
     def __init__(self, choice: ProviderChoice, manager: pluggy.PluginManager) -> None:
@@ -130,36 +134,47 @@ class Provider:
                 f"{title} does not offer {protocol.__name__.lower()}s: it lacks {hook}.",
                 hint="Choose a backend that does; `sagellm plugins list` shows them.",
             )
-        try:
+        with self._blamed(f"in {hook}"):
             result = getattr(self._hooks, hook)(**arguments)
-        except SageLLMError:
+        try:
+            self._check(hook, result, protocol)
+        except BaseException:
+            if _has(result, "close"):
+                # What is wrong with it matters more than trouble on the way out.
+                with contextlib.suppress(SageLLMError), self._blamed("while closing it"):
+                    result.close()
             raise
-        except MemoryError as error:
-            raise InsufficientMemoryError(
-                f"{title} ran out of memory in {hook}: {error or 'no details given'}.",
-                hint="Free memory, use a smaller or quantised model, or a smaller KV cache.",
-            ) from error
-        except (Exception, SystemExit) as error:
-            raise BrokenProviderError(
-                f"{title} raised {type(error).__name__} in {hook}: {error}.",
-                hint=f"Upgrade it (pip install -U {self._choice.entry.dist}), or choose another"
-                " backend. The cause is attached; on the command line, --debug shows it.",
-            ) from error
-        lacking = _lacking(result, protocol)
-        if lacking:
-            raise BrokenProviderError(
-                f"{title} broke the contract: {hook} returned {_named(result)}, which lacks"
-                f" {', '.join(lacking)} of {protocol.__name__}.",
-                hint=f"Upgrade it: pip install -U {self._choice.entry.dist}",
-            )
         return result
+
+    def _check(self, hook: str, result: object, protocol: type) -> None:
+        """Hold what a hook returned to its protocol: every member, and the type of each value."""
+        with self._blamed(f"in {hook}"):
+            lacking = _lacking(result, protocol)
+        if lacking:
+            raise self._broken(
+                f"{hook} returned {_named(result)}, which lacks {', '.join(lacking)} of"
+                f" {protocol.__name__}"
+            )
+        for name, wanted in _values(protocol):
+            where = f"{protocol.__name__}.{name}"
+            with self._blamed(f"in {where}"):
+                value = getattr(result, name)
+                fits = _fits(value, wanted)
+            if not fits:
+                raise self._broken(f"{where} is {_named(value)}, not a {wanted.__name__}")
+
+    def _blamed(self, where: str) -> contextlib.AbstractContextManager[None]:
+        return blamed(self._choice.entry.title, self._choice.entry.dist, where)
+
+    def _broken(self, what: str) -> BrokenProviderError:
+        return BrokenProviderError(
+            f"{self._choice.entry.title} broke the contract: {what}.",
+            hint=f"Upgrade it: pip install -U {self._choice.entry.dist}",
+        )
 
 
 def _lacking(result: object, protocol: type) -> list[str]:
-    """Members of the protocol that the object does not have.
-
-    Looked up without evaluating properties, which may be costly or raise.
-    """
+    """Members of the protocol that the object does not have."""
     members = [name for name in dir(protocol) if not name.startswith("_")]
     return [name for name in members if not _has(result, name)]
 
@@ -171,6 +186,21 @@ def _has(value: object, name: str) -> bool:
         # An object may make its attributes in __getattr__.
         return hasattr(value, name)
     return True
+
+
+def _values(protocol: type) -> Iterator[tuple[str, type]]:
+    """The properties of a protocol, and the class of each one's value."""
+    for name, member in vars(protocol).items():
+        if isinstance(member, property):
+            annotation = typing.get_type_hints(member.fget)["return"]
+            yield name, typing.get_origin(annotation) or annotation
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if getattr(wanted, "_is_protocol", False):
+        return not _lacking(value, wanted)
+    # True is an int to Python, and as a size always a mistake.
+    return isinstance(value, wanted) and not isinstance(value, bool)
 
 
 def _named(value: object) -> str:

@@ -171,16 +171,60 @@ def test_what_else_a_hook_may_throw(
         call()
 
 
-def test_members_are_looked_up_without_being_evaluated(plugin_site: Any) -> None:
-    body = """
-        class Lazy(Opened):
+@pytest.mark.parametrize(
+    ("hook", "name"),
+    [
+        ("load", "tokenizer"),
+        ("load", "max_model_len"),
+        ("load", "eos_token_ids"),
+        ("load", "dtype"),
+        ("load", "notes"),
+        ("load", "description"),
+        ("runner", "capacity"),
+        ("runner", "max_slots"),
+        ("engine", "max_model_len"),
+        ("embedder", "dimension"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("raise RuntimeError('not yet')", r"raised RuntimeError in {}: not yet\."),
+        ("raise SystemExit(3)", r"raised SystemExit in {}: 3\."),
+        ("return None", r"{} is None, not a "),
+        ("return True", r"{} is a bool, not a "),
+    ],
+)
+def test_values_of_what_a_hook_opened(
+    plugin_site: Any, hook: str, name: str, value: str, said: str
+) -> None:
+    closed = plugin_site.path / "closed"
+    base = "Model" if hook == "load" else "Opened"
+    body = f"""
+        class Bad({base}):
             @property
-            def capacity(self): raise RuntimeError("not yet")
-        return Lazy()
+            def {name}(self): {value}
+            @{name}.setter
+            def {name}(self, _): pass
+            def close(self): open({str(closed)!r}, "w").close()
+        return Bad({"model" if hook == "load" else ""})
     """
-    plugin_site.add("npu", runner=body)
-    provider = load(plugin_site)
-    provider.open_runner(provider.load_model(LoadOptions()), CONFIG)
+    call = openers(plugin_site, hook, body)
+    with pytest.raises(BrokenProviderError, match=said.format(rf"\w+\.{name}")) as caught:
+        call()
+    assert caught.value.hint
+    assert closed.exists(), "what was opened is given back"
+
+
+def test_an_exception_whose_text_cannot_be_shown(plugin_site: Any) -> None:
+    body = """
+        class Mute(Exception):
+            def __str__(self): raise RuntimeError("no text")
+        raise Mute
+    """
+    call = openers(plugin_site, "load", body)
+    with pytest.raises(BrokenProviderError, match="raised Mute in sagellm_load_model"):
+        call()
 
 
 def test_members_made_on_demand_count(plugin_site: Any) -> None:
