@@ -146,7 +146,7 @@ class SageLLMGenerator:
         """
         if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
             raise InvalidRequestError(
-                f"execute_batch takes a list of inputs, not a {type(items).__name__}.",
+                f"execute_batch takes a list of inputs, not {type(items).__name__}.",
                 hint="Wrap it in a list, or use execute().",
             )
         check_options(options)

@@ -47,7 +47,7 @@ def read_input(data: Any) -> PromptInput:
         return _from_mapping(data)
     if isinstance(data, (list, tuple)):
         return _from_sequence(data)
-    raise InvalidRequestError(f"A prompt cannot be a {type(data).__name__}.", hint=_FORMS)
+    raise InvalidRequestError(f"A prompt cannot be of type {type(data).__name__}.", hint=_FORMS)
 
 
 def _from_text(text: str) -> PromptInput:
@@ -79,7 +79,7 @@ def _from_mapping(data: Mapping[Any, Any]) -> PromptInput:
         prompt = _from_messages(value)
     else:
         raise InvalidRequestError(
-            f"{source!r} is a {type(value).__name__}.",
+            f"{source!r} is of type {type(value).__name__}.",
             hint="It must be a string or a list of chat messages.",
         )
     context = {key: item for key, item in data.items() if key not in _OWN_KEYS}
@@ -115,7 +115,8 @@ def _from_sequence(data: Sequence[Any]) -> PromptInput:
     context, body = data[0], data[1]
     if not isinstance(body, (str, Mapping, list, tuple)):
         raise InvalidRequestError(
-            f"The second item, where the prompt belongs, is a {type(body).__name__}.", hint=_FORMS
+            f"The second item, where the prompt belongs, is of type {type(body).__name__}.",
+            hint=_FORMS,
         )
     if isinstance(body, (list, tuple)) and not _all_messages(body):
         raise InvalidRequestError(
@@ -127,7 +128,7 @@ def _from_sequence(data: Sequence[Any]) -> PromptInput:
     if len(data) == 3:
         if not isinstance(data[2], Mapping):
             raise InvalidRequestError(
-                f"The third item is a {type(data[2]).__name__}, not an options dict.",
+                f"The third item is of type {type(data[2]).__name__}, not an options dict.",
                 hint="Use execute_batch() for several prompts.",
             )
         options |= _options(data[2])
@@ -144,7 +145,7 @@ def _options(value: Any) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidRequestError(
-            f"options is a {type(value).__name__}, not a mapping.",
+            f"options is of type {type(value).__name__}, not a mapping.",
             hint='Write them as in {"max_tokens": 64, "temperature": 0}.',
         )
     return dict(value)
@@ -179,7 +180,7 @@ def _message(item: Any, number: int) -> dict[str, str]:
         content = "".join(_text_part(part, number) for part in content)
     if not isinstance(content, str):
         raise InvalidRequestError(
-            f"The content of message {number} is a {type(content).__name__}.",
+            f"The content of message {number} is of type {type(content).__name__}.",
             hint="content must be a string.",
         )
     return {**item, "content": content}

@@ -70,7 +70,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     if not isinstance(options, Mapping):
         raise InvalidRequestError(
-            f"options is a {type(options).__name__}, not a mapping.",
+            f"options is of type {type(options).__name__}, not a mapping.",
             hint='Write them as in {"max_tokens": 64, "temperature": 0}.',
         )
     for key in options:

@@ -166,7 +166,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise ModelFormatError(
-            f"{path} holds a {type(value).__name__}, not an object.",
+            f"{path} holds {type(value).__name__}, not an object.",
             hint="Download the file again.",
         )
     return value
