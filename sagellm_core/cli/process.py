@@ -53,7 +53,8 @@ def _run(interrupts: Interrupts) -> int:
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
-        if state.json:
+        # The parser stops at the first mistake, which may stand before --json.
+        if state.json or "--json" in sys.argv[1:]:
             from .report import print_json
 
             print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})

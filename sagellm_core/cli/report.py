@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import click
 
 from . import exit_codes
 from .state import State
+
+#: What writing to a full place ends in; /dev/full is one for tests.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def print_json(value: Any) -> None:
@@ -28,13 +33,18 @@ def report_error(error: Exception, state: State, *, color: bool | None = None) -
     """Print an error that ended a command; returns the exit code."""
     from sagellm_core.contract.errors import RequestTimeoutError, SageLLMError
 
+    full = _output_is_full(error)
     if isinstance(error, SageLLMError):
         message, hint, data = error.message, error.hint, error.to_dict()
     else:
-        message = f"unexpected {type(error).__name__}: {error}"
-        hint = (
-            "" if state.debug else "This is a defect. Run with --debug for the traceback to report."
-        )
+        if full:
+            message = f"The output could not be written: {full}."
+            hint = "Make room, or send the output elsewhere."
+        else:
+            message = f"unexpected {type(error).__name__}: {error}"
+            hint = "This is a defect. Run with --debug for the traceback to report."
+            if state.debug:
+                hint = ""
         data = {
             "type": type(error).__name__,
             "code": "internal",
@@ -42,7 +52,7 @@ def report_error(error: Exception, state: State, *, color: bool | None = None) -
             "hint": hint,
             "retryable": False,
         }
-    if state.json:
+    if state.json and not full:
         print_json({"error": data})
     if state.debug:
         import traceback
@@ -50,3 +60,10 @@ def report_error(error: Exception, state: State, *, color: bool | None = None) -
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     print_error(message, hint, color=color)
     return exit_codes.TIMEOUT if isinstance(error, RequestTimeoutError) else exit_codes.ERROR
+
+
+def _output_is_full(error: Exception) -> str:
+    """What the system says about output that it did not take; empty for any other error."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        return os.strerror(error.errno)
+    return ""

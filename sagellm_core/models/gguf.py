@@ -16,6 +16,7 @@ from typing import Any
 
 from sagellm_core.contract.errors import ModelFormatError, UnsupportedModelError
 
+from .foreign import foreign_hint, foreign_kind
 from .ggml_types import GGML_TYPES
 
 _AGAIN = "Download or copy the file again; it is not what its author published."
@@ -47,22 +48,6 @@ _MAX_KEPT_BYTES = 1 << 26
 _MAX_DIMENSIONS = 4
 #: Arrays up to this length are kept (per-layer numbers, tags, languages); the rest is counted.
 _KEPT_ITEMS = 512
-
-_FOREIGN = {
-    b"ggml": "an old GGML file",
-    b"ggjt": "an old GGJT file",
-    b"lmgg": "an old GGML file",
-    b"tjgg": "an old GGJT file",
-    b"PK\x03\x04": "a zip archive, perhaps a PyTorch checkpoint",
-    b"\x80\x02": "a Python pickle",
-    b"\x80\x03": "a Python pickle",
-    b"\x80\x04": "a Python pickle",
-    b"\x80\x05": "a Python pickle",
-    b"version ": "a Git LFS pointer, not the file it stands for",
-    b"<": "an HTML or XML page, perhaps of a failed download",
-    b"{": "a JSON file",
-    b"\x89HDF": "an HDF5 file",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +249,13 @@ class _Reader:
 
 
 def _foreign(path: Path, first: bytes) -> ModelFormatError:
-    for magic, what in _FOREIGN.items():
-        if first.startswith(magic):
-            return ModelFormatError(
-                f"{path} is not a GGUF file but {what}.", hint="Pass a .gguf file or a directory."
-            )
-    shown = f"its first bytes are {first[:4]!r}" if first else "it is empty"
+    kind = foreign_kind(first)
+    if kind:
+        what = f" but {kind}"
+    else:
+        shown = f"its first bytes are {first[:4]!r}" if first else "it is empty"
+        what = f": {shown}, not b'GGUF'"
     return ModelFormatError(
-        f"{path} is not a GGUF file: {shown}, not b'GGUF'.",
-        hint="Pass a .gguf file or a model directory.",
+        f"{path} is not a GGUF file{what}.",
+        hint=foreign_hint(first, "Pass a .gguf file or a model directory."),
     )

@@ -77,6 +77,13 @@ def _inspect_directory(place: Path) -> tuple[Path, ModelFormat]:
             f"The model directory {place} is empty.",
             hint="Download or copy the model into it, or pass another directory.",
         )
+    # Reading a pipe or a device would wait, for ever perhaps.
+    odd = [name for name in names if _is_odd(place / name)]
+    if odd:
+        raise ModelFormatError(
+            f"{place / odd[0]} is neither a directory nor a regular file.",
+            hint="Remove it from the model's directory.",
+        )
     lower = {name: name.lower() for name in names}
     ggufs = [name for name in names if lower[name].endswith(".gguf")]
     safetensors = [name for name in names if lower[name].endswith(".safetensors")]
@@ -97,6 +104,10 @@ def _inspect_directory(place: Path) -> tuple[Path, ModelFormat]:
         hint=_nearby_model(place)
         or "Pass the directory that holds config.json and *.safetensors, or a .gguf file.",
     )
+
+
+def _is_odd(place: Path) -> bool:
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def _only_gguf(place: Path, names: list[str]) -> Path:

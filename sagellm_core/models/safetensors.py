@@ -15,6 +15,8 @@ from typing import Any, TypeGuard
 
 from sagellm_core.contract.errors import ModelFormatError, UnsupportedModelError
 
+from .foreign import foreign_hint, foreign_kind
+
 #: The format's own limit on the header.
 _MAX_HEADER_BYTES = 100_000_000
 _AGAIN = "Download or copy the file again; it is not what its author published."
@@ -69,6 +71,11 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
             if len(prefix) < 8:
                 raise _bad(path, f"it has {size} bytes, and a header needs at least 8")
             length = int.from_bytes(prefix, "little")
+            if length > _MAX_HEADER_BYTES and foreign_kind(prefix):
+                raise ModelFormatError(
+                    f"{path} is not a safetensors file but {foreign_kind(prefix)}.",
+                    hint=foreign_hint(prefix, _AGAIN),
+                )
             if length > _MAX_HEADER_BYTES:
                 raise _bad(path, f"its header claims {length} bytes (most: {_MAX_HEADER_BYTES})")
             if length > size - 8:

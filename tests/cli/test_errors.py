@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,34 @@ def test_json_usage_errors_too(sagellm: Callable[..., Any]) -> None:
     done = sagellm("run", "--json", "-p", "hi")
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["code"] == "usage"
+
+
+def test_json_usage_errors_that_stand_before_the_flag(sagellm: Callable[..., Any]) -> None:
+    done = sagellm("run", "--nonsense", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "usage"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("flags", [(), ("--stream",), ("--json",)])
+def test_output_that_has_no_room_is_no_defect(
+    plugin_site: Any, mock: tuple[str, ...], flags: tuple[str, ...]
+) -> None:
+    arguments = ["run", *mock, "-p", "hi", *flags]
+    done = plugin_site.run(
+        f"""
+        import os, sys
+        os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+        sys.argv = ["sagellm", *{arguments!r}]
+        from sagellm_core.cli import main
+        sys.exit(main())
+        """
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: The output could not be written: No space left on device.",
+        "hint: Make room, or send the output elsewhere.",
+    ]
 
 
 @pytest.mark.parametrize(

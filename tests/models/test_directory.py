@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,15 @@ def test_the_directory_above_the_model_names_the_model(hf_dir: Path) -> None:
     with pytest.raises(ModelFormatError) as caught:
         describe(hf_dir.parent)
     assert str(hf_dir) in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pipe_among_the_files_is_refused_instead_of_waited_for(hf_dir: Path, name: str) -> None:
+    (hf_dir / name).unlink(missing_ok=True)
+    os.mkfifo(hf_dir / name)
+    with pytest.raises(ModelFormatError, match=f"{name} is neither") as caught:
+        describe(hf_dir)
+    assert caught.value.hint
 
 
 def test_an_empty_directory(tmp_path: Path) -> None:

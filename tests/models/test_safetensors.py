@@ -63,6 +63,23 @@ def test_a_file_cut_in_its_header_is_refused(
         read_safetensors_header(place)
 
 
+@pytest.mark.parametrize(
+    ("raw", "named", "advice"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "git lfs pull"),
+        (b"<!DOCTYPE html>", "an HTML", "again"),
+        (b"PK\x03\x04 and more", "a zip archive", "again"),
+        (b"GGUF\x03\0\0\0\x20", "a GGUF file", "again"),
+    ],
+)
+def test_another_kind_of_file_is_named(tmp_path: Path, raw: bytes, named: str, advice: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(raw)
+    with pytest.raises(ModelFormatError, match=named) as caught:
+        read_safetensors_header(path)
+    assert advice in caught.value.hint
+
+
 def test_a_huge_header_is_refused_unread(tmp_path: Path) -> None:
     place = tmp_path / "x.safetensors"
     place.write_bytes(struct.pack("<Q", 2**62) + bytes(100))
