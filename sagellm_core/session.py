@@ -122,17 +122,19 @@ def cache_directory(configured: str | None = None) -> Path | None:
     ``$XDG_CACHE_HOME`` or ``~/.cache``. It need not exist.
 
     :returns: ``None``, nowhere, for a user without a home directory who set none of these.
-    :raises ConfigurationError: the directory is in the home of a user who is unknown.
+    :raises ConfigurationError: the directory is in the home of an unknown user, or no path.
     """
     chosen = configured or os.environ.get("SAGELLM_CACHE_DIR")
     if chosen:
+        name = "cache_dir" if configured else "SAGELLM_CACHE_DIR"
+        hint = "Write the directory out in full, or leave it out."
+        if "\0" in chosen:
+            raise ConfigurationError(f"{name}={chosen!r} has a NUL character.", hint=hint)
         try:
             return Path(chosen).expanduser()
         except RuntimeError as error:
-            name = "cache_dir" if configured else "SAGELLM_CACHE_DIR"
             raise ConfigurationError(
-                f"{name}={chosen!r} is in a home directory that cannot be found.",
-                hint="Write the directory out in full, or leave it out.",
+                f"{name}={chosen!r} is in a home directory that cannot be found.", hint=hint
             ) from error
     base = os.environ.get("XDG_CACHE_HOME")
     if base:

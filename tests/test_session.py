@@ -43,6 +43,8 @@ def test_the_home_of_a_user_who_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ConfigurationError, match="cache_dir='~nobody") as caught:
         cache_directory(NOBODY)
     assert caught.value.hint
+    with pytest.raises(ConfigurationError, match="NUL"):
+        cache_directory("a\0b")
     monkeypatch.setenv("SAGELLM_CACHE_DIR", NOBODY)
     with pytest.raises(ConfigurationError, match="SAGELLM_CACHE_DIR"):
         cache_directory()

@@ -11,6 +11,9 @@ from sagellm_core.contract.errors import ModelFormatError
 #: Larger sizes than this are damage, not models; multiplying them would overflow memory.
 _LARGEST = 2**40
 
+#: Layers are described one by one, so a damaged number of them would fill the memory.
+_MOST_LAYERS = 10_000
+
 
 class ConfigFields:
     """A config's fields by name. A value of the wrong type is an error that names the field.
@@ -47,6 +50,17 @@ class ConfigFields:
             raise self._wrong(name, value, "a positive integer")
         return value
 
+    @property
+    def layer_count(self) -> int:
+        """The number of layers.
+
+        :raises ModelFormatError: it is missing, or no number of layers that a model has.
+        """
+        count = self.integer("num_hidden_layers")
+        if count > _MOST_LAYERS:
+            raise self._wrong("num_hidden_layers", count, f"at most {_MOST_LAYERS}")
+        return count
+
     def optional_integer(self, name: str) -> int | None:
         """A positive integer, or ``None`` when absent."""
         return self.integer(name) if self.has(name) else None
@@ -69,6 +83,13 @@ class ConfigFields:
         value = self.number(name, default)
         if value <= 0:
             raise self._wrong(name, value, "a number above 0")
+        return value
+
+    def stretch(self, name: str) -> float:
+        """A finite number of at least 1: how many times longer a context becomes."""
+        value = self.number(name)
+        if value < 1:
+            raise self._wrong(name, value, "a number of at least 1")
         return value
 
     def optional_number(self, name: str) -> float | None:

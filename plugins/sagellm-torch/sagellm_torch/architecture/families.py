@@ -142,7 +142,7 @@ def _mistral(fields: ConfigFields, config: Mapping[str, Any]) -> DecoderConfig:
 
 def _qwen_layer_types(fields: ConfigFields) -> tuple[str, ...]:
     """Qwen's switch: layers from ``max_window_layers`` on slide, if ``use_sliding_window``."""
-    count = fields.integer("num_hidden_layers")
+    count = fields.layer_count
     _check_window_switch(fields, count)
     sliding = fields.flag("use_sliding_window", False) and fields.has("sliding_window")
     first = int(fields.number("max_window_layers", 28)) if sliding else count

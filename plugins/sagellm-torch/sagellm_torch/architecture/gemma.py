@@ -34,7 +34,7 @@ def read_gemma(fields: ConfigFields, config: Mapping[str, Any]) -> DecoderConfig
 
 def read_gemma2(fields: ConfigFields, config: Mapping[str, Any]) -> DecoderConfig:
     """Gemma 2: every other layer slides; norms on both sides; soft caps."""
-    count = fields.integer("num_hidden_layers")
+    count = fields.layer_count
     alternating = tuple("full_attention" if i % 2 else "sliding_attention" for i in range(count))
     base = shared_arguments(
         fields,
@@ -49,7 +49,7 @@ def read_gemma2(fields: ConfigFields, config: Mapping[str, Any]) -> DecoderConfi
 
 def read_gemma3(fields: ConfigFields, config: Mapping[str, Any]) -> DecoderConfig:
     """Gemma 3: five sliding layers for a full one, each kind with its own rotation."""
-    count = fields.integer("num_hidden_layers")
+    count = fields.layer_count
     pattern = fields.integer("sliding_window_pattern", 6)
     kinds = tuple(
         "sliding_attention" if (i + 1) % pattern else "full_attention" for i in range(count)

@@ -102,7 +102,7 @@ def read_rope(
     if kind is RopeKind.DEFAULT:
         return RopeConfig(kind=kind, theta=theta, rotary_dim=rotary_dim)
     if kind is RopeKind.LINEAR:
-        factor = own.positive("factor")
+        factor = own.stretch("factor")
         return RopeConfig(kind=kind, theta=theta, rotary_dim=rotary_dim, factor=factor)
     original = _original_length(fields, own, max_length)
     if kind is RopeKind.LLAMA3:
@@ -154,7 +154,7 @@ def _llama3(own: ConfigFields, theta: float, rotary_dim: int, original: int) -> 
         kind=RopeKind.LLAMA3,
         theta=theta,
         rotary_dim=rotary_dim,
-        factor=own.positive("factor"),
+        factor=own.stretch("factor"),
         original_length=original,
         low_freq_factor=low,
         high_freq_factor=high,
@@ -164,7 +164,7 @@ def _llama3(own: ConfigFields, theta: float, rotary_dim: int, original: int) -> 
 def _yarn(
     own: ConfigFields, theta: float, rotary_dim: int, original: int, max_length: int
 ) -> RopeConfig:
-    factor = own.optional_number("factor") or max_length / original
+    factor = own.stretch("factor") if own.has("factor") else max_length / original
     attention_factor = own.optional_number("attention_factor")
     if attention_factor is None:
         mscale = own.optional_number("mscale")

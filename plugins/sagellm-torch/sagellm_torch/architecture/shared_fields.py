@@ -38,7 +38,7 @@ def shared_arguments(
     heads = fields.integer("num_attention_heads", given.get("num_attention_heads"))
     head_dim = fields.integer("head_dim", given.get("head_dim", max(1, hidden // heads)))
     kv_heads = fields.integer("num_key_value_heads", given.get("num_key_value_heads", heads))
-    count = fields.integer("num_hidden_layers")
+    count = fields.layer_count
     longest = fields.integer("max_position_embeddings", max_length)
     if ropes is None:
         entry = rope_entry(config, "full_attention")
@@ -113,4 +113,4 @@ def all_sliding(fields: ConfigFields) -> tuple[str, ...] | None:
     """Every layer slides, if there is a window."""
     if not fields.has("sliding_window"):
         return None
-    return ("sliding_attention",) * fields.integer("num_hidden_layers")
+    return ("sliding_attention",) * fields.layer_count

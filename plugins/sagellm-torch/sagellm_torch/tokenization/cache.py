@@ -35,10 +35,10 @@ class TokenizerCache:
             return None
         try:
             text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
-            _log.warning("The cached tokenizer %s cannot be read (%s).", path, error)
+            _log.warning("The cached tokenizer %s cannot be read: %s.", path, _said(error))
             return None
         # The library is lenient about what it reads; the last line says that all of it is here.
         body, mark, _ = text.rpartition(f"\n{key}")
@@ -65,10 +65,20 @@ class TokenizerCache:
                 file.write(f"{pipeline.to_str()}\n{key}")
             Path(temporary).replace(path)
         except OSError as error:
-            _log.warning("The converted tokenizer is not kept in %s (%s).", path.parent, error)
+            _log.warning(
+                "The converted tokenizer is not kept, and is made anew at each start: %s cannot be "
+                "written (%s). Set SAGELLM_CACHE_DIR to a directory that can.",
+                path.parent,
+                _said(error),
+            )
             if temporary:
                 with contextlib.suppress(OSError):
                     Path(temporary).unlink()
 
     def _path(self, key: str) -> Path | None:
         return None if self._folder is None else self._folder / f"{key}.json"
+
+
+def _said(error: Exception) -> str:
+    # Without the path, which the sentence has.
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -18,9 +18,9 @@ def sentencepiece_pipeline(vocabulary: GGUFVocabulary, vocab: dict[str, int]) ->
     SentencePiece's ``add_dummy_prefix`` does, and Llama 2's published tokenizer, and llama.cpp.
 
     :param vocab: token -> id.
-    :raises TokenizerError: the file has neither merges nor scores.
+    :raises TokenizerError: the file has neither merges nor scores, or they do not fit.
     """
-    unknown = vocabulary.tokens[vocabulary.unknown] if vocabulary.unknown is not None else None
+    unknown = None if vocabulary.unknown is None else _spelled(vocabulary.unknown, vocab)
     try:
         model = models.BPE(
             vocab=vocab,
@@ -46,6 +46,17 @@ def sentencepiece_pipeline(vocabulary: GGUFVocabulary, vocab: dict[str, int]) ->
         pipeline.normalizer = spaces
     pipeline.decoder = decoders.Sequence(steps)
     return pipeline
+
+
+def _spelled(index: int, vocab: dict[str, int]) -> str:
+    """The token with this id as ``vocab`` spells it, which need not be as the file does."""
+    for token, own in vocab.items():
+        if own == index:
+            return token
+    raise TokenizerError(
+        f"The GGUF's token {index}, its unknown token, is a copy of another token.",
+        hint="Convert the model again.",
+    )
 
 
 def _merges(vocabulary: GGUFVocabulary, vocab: dict[str, int]) -> list[tuple[str, str]]:

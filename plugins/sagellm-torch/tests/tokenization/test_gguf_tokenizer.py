@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -228,6 +229,31 @@ def test_templates_by_name(tmp_path, write_byte_level, describe):
     assert tokenizer.apply_chat_template(messages, tools=[{}]) == "tools <|im_end|>"
 
 
+@pytest.mark.parametrize(("tokens", "fits"), [([" ", "a"], True), (["a", "a"], False)])
+def test_an_unknown_token_that_is_respelled_or_a_copy(tokens, fits):
+    vocabulary = GGUFVocabulary(
+        architecture="gemma",
+        model="llama",
+        pre="default",
+        tokens=tokens,
+        types=None,
+        scores=numpy.zeros(2),
+        merges=None,
+        bos=None,
+        eos=None,
+        unknown=0 if fits else 1,
+        add_bos=False,
+        add_eos=False,
+        add_space_prefix=False,
+    )
+    if fits:
+        assert build_pipeline(vocabulary).encode("zz").ids == [0]
+    else:
+        with pytest.raises(TokenizerError, match="a copy of another") as caught:
+            build_pipeline(vocabulary)
+        assert caught.value.hint
+
+
 @QUIET
 @given(data=st.data())
 def test_damaged_vocabularies(data):
@@ -235,8 +261,6 @@ def test_damaged_vocabularies(data):
     tokens = data.draw(st.lists(st.text("ab▁ĠÉ ", max_size=3), max_size=12))
     ids = st.none() | st.integers(0, max(0, len(tokens) - 1)) if tokens else st.none()
     numbers = st.lists(st.integers(0, 9), min_size=len(tokens), max_size=len(tokens))
-    import numpy
-
     vocabulary = GGUFVocabulary(
         architecture=data.draw(st.sampled_from(["llama", "gemma", "phi3"])),
         model=data.draw(st.sampled_from(["gpt2", "llama"])),
