@@ -89,6 +89,6 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def dists(session: nox.Session) -> None:
     """Build a wheel and an sdist of every distribution into dist/."""
-    session.install("build")
+    session.install(*CONSTRAINTS, "build")
     for dist in DISTS:
         session.run("python", "-m", "build", "--outdir", str(ROOT / "dist"), dist)
