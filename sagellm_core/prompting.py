@@ -5,7 +5,7 @@ from __future__ import annotations
 from .contract import InvalidRequestError, SageLLMError, Tokenizer, TokenizerError
 from .inputs import PromptInput
 from .options import PromptFormat
-from .providers.fault import said
+from .providers.fault import named
 
 
 def encode_prompt(
@@ -32,7 +32,7 @@ def encode_prompt(
         raise
     except BaseException as error:
         raise TokenizerError(
-            f"The provider's tokenizer failed with {type(error).__name__}: {said(error)}.",
+            f"The provider's tokenizer failed with {named(error)}.",
             hint="This is a defect of the model's tokenizer or of the provider's plugin; pass "
             "prompt_token_ids to do without it.",
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sagellm_core.contract import RunnerError, SageLLMError
-from sagellm_core.providers.fault import said
+from sagellm_core.providers.fault import named
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def closing(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise RunnerError(
-            f"Closing the provider's {what} failed with {type(error).__name__}: {said(error)}.",
+            f"Closing the provider's {what} failed with {named(error)}.",
             hint="The device's memory may not be free until the process ends.",
         ) from error
 

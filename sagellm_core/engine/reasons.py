@@ -9,7 +9,7 @@ from sagellm_core.contract import (
     RequestTimeoutError,
     SageLLMError,
 )
-from sagellm_core.providers.fault import said
+from sagellm_core.providers.fault import named
 
 from .request import RequestState
 
@@ -24,7 +24,7 @@ def closed_error(why: EngineClosedError) -> EngineClosedError:
 def defect(error: BaseException) -> EngineClosedError:
     """The engine's thread itself failed."""
     closed = EngineClosedError(
-        f"The engine has closed after a failure of its own: {type(error).__name__}: {said(error)}",
+        f"The engine has closed after a failure of its own: {named(error)}.",
         hint="This is a defect in sagellm; please report it with the cause.",
     )
     closed.__cause__ = error
@@ -45,7 +45,7 @@ def decode_error(error: BaseException) -> SageLLMError:
     if isinstance(error, SageLLMError):
         return error
     explained = EngineError(
-        f"The tokenizer failed to decode tokens: {type(error).__name__}: {said(error)}",
+        f"The tokenizer failed to decode tokens: {named(error)}.",
         hint="This is a defect of the model's tokenizer or its provider; please report it.",
     )
     explained.__cause__ = error

@@ -14,7 +14,7 @@ from sagellm_core.contract import (
     StepResult,
     TokenLogprobs,
 )
-from sagellm_core.providers.fault import said
+from sagellm_core.providers.fault import named
 
 from .request import RequestState
 
@@ -102,10 +102,8 @@ class Step:
     def _explained(self, error: BaseException) -> SageLLMError:
         if isinstance(error, SageLLMError):
             return error
-        text = said(error)
         explained = RunnerError(
-            f"The provider's runner failed in {self.name} with {type(error).__name__}"
-            f"{': ' + text if text else ''}.",
+            f"The provider's runner failed in {self.name} with {named(error)}.",
             hint="Other requests go on, and this one may be sent again. The cause is attached; "
             "on the command line, --debug shows it.",
         )

@@ -22,6 +22,11 @@ def said(error: BaseException) -> str:
         return "(its text cannot be shown)"
 
 
+def named(error: BaseException) -> str:
+    """The class of an exception and its text, without a full stop, for the end of a sentence."""
+    return f"{type(error).__name__}{_clause(error)}"
+
+
 @contextmanager
 def blamed(title: str, dist: str, where: str) -> Iterator[None]:
     """Run a plugin's code: what it raises leaves as an error of the contract.
