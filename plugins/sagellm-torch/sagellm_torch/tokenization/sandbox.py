@@ -9,12 +9,13 @@ nested over long inputs.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 from jinja2 import TemplateError, nodes
@@ -26,6 +27,13 @@ from jinja2.utils import Namespace
 
 #: Largest string, list or integer (in bits) that arithmetic may make.
 _MAX_RESULT = 64 << 20
+#: Widest field that formatting, centring and indenting may fill.
+_MAX_WIDTH = 10_000
+#: A field of that width in a format string: ``%09999d``, ``%.99999f``, ``{:>99999}``.
+_WIDE_FIELD = re.compile(r"%[-+ #0]*\d*\.?\d{5,}|\{[^{}]*:[^{}]*\d{5,}")
+#: Filters of jinja2 that take a width or a count.
+_FILLING_FILTERS = ("batch", "center", "format", "indent", "slice")
+_FILLING_METHODS = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ _budget: ContextVar[_Budget] = ContextVar("budget of the template being rendered
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         _budget.get().check()
@@ -67,9 +75,13 @@ class _Environment(ImmutableSandboxedEnvironment):
                 if (
                     isinstance(value, (str, bytes, list, tuple))
                     and isinstance(times, int)
-                    and len(value) * times > _MAX_RESULT
+                    and _weight(value, _MAX_RESULT) * times > _MAX_RESULT
                 ):
                     raise SecurityError(f"it repeats {len(value)} items {times} times")
+        if operator == "%" and isinstance(left, (str, bytes)):
+            _check_format(left)
+            if "*" in str(left):  # the width is among the values
+                _check_widths(right if isinstance(right, tuple) else (right,))
         if (
             operator == "**"
             and isinstance(left, int)
@@ -81,7 +93,58 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         _budget.get().check()
+        # The context, what is called, and what the template passes.
+        _, called, *passed = args
+        owner = getattr(called, "__self__", None)
+        if isinstance(owner, str):
+            if called.__name__ in ("format", "format_map"):
+                _check_format(owner)
+            elif called.__name__ in _FILLING_METHODS:
+                _check_widths(passed)
         return super().call(*args, **kwargs)
+
+
+def _weight(value: Any, enough: int) -> int:
+    """Characters and items in ``value``, counted until there are ``enough``."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    total = 0
+    pending = [value]
+    while pending and total < enough:
+        item = pending.pop()
+        if isinstance(item, (str, bytes)):
+            total += len(item)
+        elif isinstance(item, (list, tuple)):
+            total += len(item)
+            pending.extend(item)
+    return total
+
+
+def _check_format(text: str | bytes) -> None:
+    """Refuse a format string with a field of an absurd width or precision."""
+    found = _WIDE_FIELD.search(text.decode("latin-1") if isinstance(text, bytes) else text)
+    if found:
+        raise SecurityError(f"it formats a field as wide as {found.group()[:40]!r}")
+
+
+def _check_widths(values: Iterable[Any]) -> None:
+    """Refuse an absurd width among the arguments of something that fills."""
+    for value in values:
+        if isinstance(value, int) and abs(value) > _MAX_WIDTH:
+            raise SecurityError(f"it fills up to a width of {value}")
+
+
+def _limited(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter of jinja2 that refuses absurd widths."""
+
+    @wraps(plain)  # jinja2 keeps what a filter wants to be passed on the function itself
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        _check_widths((*args, *kwargs.values()))
+        if name == "format" and args and isinstance(args[0], str):
+            _check_format(args[0])
+        return plain(*args, **kwargs)
+
+    return limited
 
 
 class _Namespace(Namespace):
@@ -139,8 +202,14 @@ def rendered(template: Any, values: Mapping[str, Any], limits: Limits = _DEFAULT
 def environment() -> ImmutableSandboxedEnvironment:
     """The one environment; it holds no state of a template."""
     made = _Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
+        # Folding constants would run filters while the template is compiled, out of the limits.
+        optimized=False,
     )
+    for name in _FILLING_FILTERS:
+        made.filters[name] = _limited(name, made.filters[name])
     made.filters["tojson"] = _tojson
     functions: dict[str, Callable[..., Any]] = {
         "raise_exception": _raise_exception,

@@ -107,6 +107,21 @@ def test_a_template_that_does_not_compile(source):
 
 
 @pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("{{ '%05.2f is %s' % (2.5, 12345678) }}", "02.50 is 12345678"),
+        ("{{ 'on 20261123: %s' % 'x' }}", "on 20261123: x"),
+        ("{{ '{:>4}|{}'.format(7, 99999999) }}", "   7|99999999"),
+        ("{{ 123456 % 7 }}{{ 'a'.center(5) }}|{{ 'b' | center(3) }}", "4  a  | b "),
+        ("{{ 'a\nb' | indent(2) }}", "a\n  b"),
+        ("{{ [[1, 2]] * 2 }}", "[[1, 2], [1, 2]]"),
+    ],
+)
+def test_the_limits_let_ordinary_formatting_through(source, wanted):
+    assert rendered(source, USER) == wanted
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "{% for i in range(10**9) %}{% endfor %}",
@@ -116,6 +131,15 @@ def test_a_template_that_does_not_compile(source):
         "{{ 'x' * 10**12 }}",
         "{{ 10**9 * [1] }}",
         "{{ 10**(10**10) }}",
+        "{{ ['a' * 99999] * 99999 }}",
+        "{{ 'a' | center(9999999999) }}",
+        "{{ 'a'.center(9999999999) }}",
+        "{{ 'a'.ljust(width) if false else 'a'.zfill(10**10) }}",
+        "{{ 'a\nb' | indent(9999999999) }}",
+        "{{ '%0999999999d' % 1 }}",
+        "{{ '%*d' % (10**9, 1) }}",
+        "{{ '%.999999999f' | format(1.0) }}",
+        "{{ '{:>999999999}'.format(1) }}",
         "{% set ns = namespace(__class__=1) %}",
         "{% set ns = namespace() %}{% set ns._x = 1 %}",
     ],
