@@ -72,6 +72,7 @@ __all__ = [
     "Timings",
     "TokenEvent",
     "TokenLogprobs",
+    "TokenizedTexts",
     "Tokenizer",
     "TokenizerError",
     "UnknownProviderError",
@@ -153,6 +154,7 @@ _HOME = {
     "TokenLogprobs": "runner",
     "MAX_LOGPROBS": "sampling",
     "SamplingParams": "sampling",
+    "TokenizedTexts": "embedder",
     "Tokenizer": "tokenizer",
     "CONTRACT_VERSION": "version",
     "ENTRY_POINT_GROUP": "version",
@@ -160,7 +162,7 @@ _HOME = {
 
 if TYPE_CHECKING:
     from .device import DeviceInfo, DeviceState, Finding, Severity
-    from .embedder import Embedder, EmbedderConfig
+    from .embedder import Embedder, EmbedderConfig, TokenizedTexts
     from .engine import (
         Engine,
         EngineConfig,

@@ -71,6 +71,9 @@ class LoadAnswer:
     hint: str = ""
     #: Device memory needed for weights and a minimal KV cache, in bytes; ``None``: unknown.
     bytes_needed: int | None = None
+    #: What this model can be opened for, of the plugin's capabilities; ``None``: all of them. A
+    #: sentence encoder, say, only embeds: ``frozenset({Capability.EMBED})``.
+    capabilities: frozenset[str] | None = None
 
 
 #: Called while loading with what is being done, and how much of it: (stage, done, total).
