@@ -20,6 +20,7 @@ from sagellm_core.providers import Controls
 # A whole plugin. Each hook's body can be replaced by the test.
 PLUGIN = """\
 import ctypes, os, signal, subprocess, sys, threading, time
+from array import array
 from sagellm_core.contract import *
 {head}
 
@@ -41,7 +42,13 @@ class Opened:
     dimension, tokenizer, max_model_len = 2, Tokenizer(), 64
     def prefill(self, rows): raise NotImplementedError
     def decode(self, rows): raise NotImplementedError
-    def embed(self, batch): raise NotImplementedError
+    max_length, pooling, normalizes, prompts = 16, "mean", False, {{}}
+    def encode(self, texts):
+        ids = [list(text.encode())[:16] for text in texts]
+        return TokenizedTexts(token_ids=ids, lengths=[len(text.encode()) for text in texts])
+    def embed(self, batch, *, normalize):
+        return memoryview(array("f", [n for row in batch for n in (len(row), row[0])])).cast(
+            "B").cast("f", [len(batch), 2])
     def submit(self, request, sink): raise NotImplementedError
     def cancel(self, request_id): return False
     def stats(self): return EngineStats(running=0, waiting=0)

@@ -32,22 +32,30 @@ if TYPE_CHECKING:
     shell_complete=suggest_backend,
     help="Explain this choice instead of auto's.",
 )
+@click.option("--embed", is_flag=True, help="Explain the choice for embedding instead.")
 @click.option("--allow-fallback", is_flag=True, help="As in: sagellm run --allow-fallback")
 @json_option
 @click.pass_obj
-def command(state: State, model: str | None, backend: str | None, allow_fallback: bool) -> int:
+def command(
+    state: State, model: str | None, backend: str | None, embed: bool, allow_fallback: bool
+) -> int:
     """Show what auto would pick, and why not the others.
 
     Every plugin is asked in a process of its own; nothing is loaded or downloaded. The exit code
     is 1 if nothing could run.
     """
+    from sagellm_core.contract import Capability
     from sagellm_core.providers import explain
 
     from .log import show_log
 
     show_log(state)
     reference = model or os.environ.get("SAGELLM_MODEL") or None
-    explanation = explain(reference, controls_of(state, backend, allow_fallback=allow_fallback))
+    explanation = explain(
+        reference,
+        controls_of(state, backend, allow_fallback=allow_fallback),
+        capability=Capability.EMBED if embed else Capability.GENERATE,
+    )
     failed = explanation.error is not None
     if state.json:
         print_json(explanation.to_dict())

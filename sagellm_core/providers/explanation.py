@@ -8,6 +8,7 @@ from typing import Any
 
 from sagellm_core.contract.errors import SageLLMError
 from sagellm_core.contract.model import ModelDescription
+from sagellm_core.contract.plugin import Capability
 
 from . import refusal, survey
 from .controls import Controls
@@ -61,6 +62,7 @@ def explain(
     reference: str | None,
     controls: Controls,
     *,
+    capability: Capability = Capability.GENERATE,
     describe: Describe | None = None,
     device_index: int | None = None,
     timeout: float = PROBE_TIMEOUT,
@@ -68,6 +70,7 @@ def explain(
     """Run the choice without loading or downloading anything, and keep every reason.
 
     :param reference: ``None`` ranks the providers without a model.
+    :param capability: what the model is wanted for, ``GENERATE`` or ``EMBED``.
     :raises ConfigurationError: a control names a plugin that is not installed. No fault of a
         plugin or of the model raises; it is part of the explanation.
     """
@@ -91,6 +94,7 @@ def explain(
         model=model,
         model_error=model_error,
         device_index=device_index,
+        capability=capability,
         timeout=timeout,
     )
     ranked = found.ranked()

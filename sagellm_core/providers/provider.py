@@ -200,7 +200,7 @@ def _fits(value: object, wanted: type) -> bool:
     if getattr(wanted, "_is_protocol", False):
         return not _lacking(value, wanted)
     # True is an int to Python, and as a size always a mistake.
-    return isinstance(value, wanted) and not isinstance(value, bool)
+    return isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
 
 
 def _named(value: object) -> str:

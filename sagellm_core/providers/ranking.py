@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from sagellm_core.contract.device import DeviceInfo, DeviceState
 from sagellm_core.contract.model import LoadAnswer, LoadVerdict
-from sagellm_core.contract.plugin import DeviceClass, PluginInfo
+from sagellm_core.contract.plugin import Capability, DeviceClass, PluginInfo
 
+from .capability import capability_gate
 from .controls import Controls
 from .discovery import PluginEntry
 from .probing import ProbeReport
@@ -40,10 +41,16 @@ class Candidate:
         return f"{self.entry.name} on {self.device.id}" if self.device else self.entry.name
 
 
-def candidates(reports: Iterable[ProbeReport], *, by_name: bool) -> list[Candidate]:
+def candidates(
+    reports: Iterable[ProbeReport],
+    *,
+    by_name: bool,
+    capability: Capability = Capability.GENERATE,
+) -> list[Candidate]:
     """Every device of every plugin, rejected or not.
 
     :param by_name: the plugin was asked for by name, so that a simulation may run.
+    :param capability: what is wanted of the model, ``GENERATE`` or ``EMBED``.
     """
     found = []
     for report in reports:
@@ -60,7 +67,7 @@ def candidates(reports: Iterable[ProbeReport], *, by_name: bool) -> list[Candida
                     info=report.info,
                     device=device,
                     answer=answer,
-                    rejection=_rejection(report, device, answer, by_name),
+                    rejection=_rejection(report, device, answer, by_name, capability),
                 )
             )
     return found
@@ -115,9 +122,18 @@ def class_rank(info: PluginInfo | None) -> int:
 
 
 def _rejection(
-    report: ProbeReport, device: DeviceInfo, answer: LoadAnswer | None, by_name: bool
+    report: ProbeReport,
+    device: DeviceInfo,
+    answer: LoadAnswer | None,
+    by_name: bool,
+    capability: Capability,
 ) -> Rejection | None:
     title = report.entry.title
+    assert report.info is not None, "a report with devices has an info"
+    # Mending its device would not help: so what it never does comes before what it lacks here.
+    undeclared = capability_gate(title, report.info, None, capability)
+    if undeclared is not None:
+        return undeclared
     if device.state is DeviceState.ABSENT:
         return Rejection(
             "no_device", f"{title} finds no device: {_clause(device.reason)}.", device.hint
@@ -128,7 +144,6 @@ def _rejection(
             f"{title} cannot use {device.id}, which is present: {_clause(device.reason)}.",
             device.hint,
         )
-    assert report.info is not None, "a report with devices has an info"
     if report.info.device_class is DeviceClass.SIMULATED and not by_name:
         return Rejection(
             "simulated",
@@ -141,7 +156,7 @@ def _rejection(
             f"{title} cannot load the model on {device.id}: {_clause(answer.reason)}.",
             answer.hint or "Use another model, or a provider that covers this one.",
         )
-    return None
+    return capability_gate(title, report.info, answer, capability)
 
 
 def _clause(sentence: str) -> str:

@@ -16,7 +16,9 @@ from sagellm_core.contract.errors import (
     SageLLMError,
     UnknownProviderError,
     UnsupportedModelError,
+    UnsupportedOptionError,
 )
+from sagellm_core.contract.plugin import Capability
 
 from .discovery import PluginEntry
 from .naming import listed, nearest
@@ -35,6 +37,8 @@ _TYPES: dict[str, type[SageLLMError]] = {
     "present_unusable": DeviceUnavailableError,
     "other_device": DeviceUnavailableError,
     "cannot_load": UnsupportedModelError,
+    "no_capability": UnsupportedOptionError,
+    "model_capability": UnsupportedModelError,
 }
 #: The user's own wishes, which are no news to the user.
 _WISHES = frozenset({"blocked", "not_allowed", "not_requested"})
@@ -87,7 +91,11 @@ def nothing_for_name(ranked: Sequence[Candidate], device_index: int | None) -> S
     return refusal(first.rejection)
 
 
-def nothing_at_all(ranked: Sequence[Candidate], reference: str | None) -> NoProviderError:
+def nothing_at_all(
+    ranked: Sequence[Candidate],
+    reference: str | None,
+    capability: Capability = Capability.GENERATE,
+) -> NoProviderError:
     """No plugin can run the model, each for its own reason."""
     if not ranked:
         return NoProviderError(
@@ -95,7 +103,8 @@ def nothing_at_all(ranked: Sequence[Candidate], reference: str | None) -> NoProv
             hint="Install the one for your device, as in `pip install sagellm-NAME`.",
         )
     reasons = [each.rejection for each in ranked if each.rejection is not None]
-    what = "run a model" if reference is None else f"run {reference!r}"
+    what = "embed with" if capability is Capability.EMBED else "run"
+    what += " a model" if reference is None else f" {reference!r}"
     sentences = " ".join(dict.fromkeys(reason.message for reason in reasons))
     hints = dict.fromkeys(reason.hint for reason in reasons if reason.hint)
     error = NoProviderError(

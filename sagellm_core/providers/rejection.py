@@ -17,7 +17,8 @@ class Rejection(NamedTuple):
     #: ``not_requested``. In the probe: ``cannot_start``, ``hang``, ``crash``, ``exit``,
     #: ``raised``, ``protocol``, ``wrong_type``, ``misspelt_hook``, ``missing_hook``,
     #: ``contract_major``, ``contract_minor``. In the ranking: ``no_device``,
-    #: ``present_unusable``, ``cannot_load``, ``simulated``, ``other_device``.
+    #: ``present_unusable``, ``cannot_load``, ``no_capability``, ``model_capability``,
+    #: ``simulated``, ``other_device``.
     code: str
     #: One sentence: what is wrong.
     message: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sagellm_core.contract.device import DeviceInfo
 from sagellm_core.contract.model import LoadAnswer, ModelDescription
-from sagellm_core.contract.plugin import PluginInfo
+from sagellm_core.contract.plugin import Capability, PluginInfo
 
 from . import refusal, survey
 from .controls import Controls
@@ -43,6 +43,7 @@ def choose_provider(
     reference: str,
     controls: Controls,
     *,
+    capability: Capability = Capability.GENERATE,
     describe: Describe | None = None,
     device_index: int | None = None,
     timeout: float = PROBE_TIMEOUT,
@@ -52,6 +53,7 @@ def choose_provider(
     A named backend is the only plugin that is started. A model that is not on disk is
     downloaded only once it is clear that something could run it.
 
+    :param capability: what the model is wanted for, ``GENERATE`` or ``EMBED``.
     :param describe: :func:`sagellm_core.models.describe`, or one that stands in for it.
     :param device_index: which of the plugin's devices; ``None``: the best one.
     :param timeout: seconds for one round of probes.
@@ -63,6 +65,8 @@ def choose_provider(
         usable device.
     :raises BrokenProviderError: the same, because the plugin fails; ``__cause__`` has its
         traceback.
+    :raises UnsupportedOptionError: the backend does not do what is wanted.
+    :raises UnsupportedModelError: the backend does not do it with this model.
     :raises NoProviderError: ``auto`` finds nothing that can run the model.
     :raises ModelError: the model is missing, unsafe, unsupported or too large.
     """
@@ -79,6 +83,7 @@ def choose_provider(
         model=model,
         model_error=error,
         device_index=device_index,
+        capability=capability,
         timeout=timeout,
     )
     winner = verdict(found)
@@ -103,7 +108,7 @@ def verdict(found: Survey) -> Candidate:
     if not ranked or ranked[0].rejection is not None:
         if found.by_name:
             raise refusal.nothing_for_name(ranked, found.device_index)
-        raise refusal.nothing_at_all(ranked, found.reference)
+        raise refusal.nothing_at_all(ranked, found.reference, found.capability)
     winner = ranked[0]
     if not found.by_name and not found.controls.allow_fallback:
         for report in found.broken_with_hardware(winner):
@@ -139,7 +144,8 @@ def explained(found: Survey, winner: Candidate, ranked: Sequence[Candidate]) -> 
     elif others:
         sentence = difference(winner, others[0], found.controls)
     else:
-        sentence = f"{winner.title} is the only provider here that can run the model."
+        can = "embed with" if found.capability is Capability.EMBED else "run"
+        sentence = f"{winner.title} is the only provider here that can {can} the model."
     parts = [sentence, *overlaps(winner, running)]
     if not found.by_name:
         for report in found.broken_with_hardware(winner):

@@ -10,6 +10,7 @@ from sagellm_core.contract.errors import SageLLMError
 from sagellm_core.contract.model import ModelDescription, ModelFormat
 from sagellm_core.contract.plugin import Capability, DeviceClass
 
+from .capability import is_declared
 from .controls import Controls
 from .discovery import PluginEntry
 from .probing import ProbeReport, probe
@@ -29,6 +30,8 @@ class Survey:
     model_error: SageLLMError | None
     reports: tuple[ProbeReport, ...]
     device_index: int | None = None
+    #: What is wanted of the model: ``GENERATE`` or ``EMBED``.
+    capability: Capability = Capability.GENERATE
 
     @property
     def by_name(self) -> bool:
@@ -37,7 +40,7 @@ class Survey:
 
     def ranked(self) -> list[Candidate]:
         """Every candidate, those in the running first, best first."""
-        found = candidates(self.reports, by_name=self.by_name)
+        found = candidates(self.reports, by_name=self.by_name, capability=self.capability)
         return rank([self._with_index(each) for each in found], self.controls)
 
     def description_for(self, winner: Candidate) -> ModelDescription | None:
@@ -58,6 +61,7 @@ class Survey:
             if report.info is not None
             and report.info.device_class is not DeviceClass.SIMULATED
             and class_rank(report.info) <= class_rank(winner.info)
+            and is_declared(report.info, self.capability)
             and report.entry.name != winner.entry.name
             and _hardware_wasted(report)
         ]
@@ -95,6 +99,7 @@ def take(
     model: ModelDescription | None,
     model_error: SageLLMError | None,
     device_index: int | None,
+    capability: Capability,
     timeout: float,
 ) -> Survey:
     """Probe the entries, with the description if there is one."""
@@ -108,6 +113,7 @@ def take(
         model_error=model_error,
         reports=tuple(probe(entries, shown, timeout=timeout)),
         device_index=device_index,
+        capability=capability,
     )
 
 

@@ -102,6 +102,7 @@ def load_answer(data: Any) -> LoadAnswer:
         reason=read.text("reason"),
         hint=read.text("hint"),
         bytes_needed=read.size("bytes_needed"),
+        capabilities=read.optional_texts("capabilities"),
     )
     read.end()
     if answer.verdict is not LoadVerdict.YES and not answer.reason.strip():
@@ -170,10 +171,13 @@ class _Fields:
         return text
 
     def texts(self, name: str) -> frozenset[str]:
-        def fits(item: Any) -> bool:
-            return isinstance(item, list) and all(isinstance(each, str) for each in item)
+        return frozenset(self._take(name, "a set of strings", _are_texts))
 
-        return frozenset(self._take(name, "a set of strings", fits))
+    def optional_texts(self, name: str) -> frozenset[str] | None:
+        value = self._take(
+            name, "a set of strings or None", lambda item: item is None or _are_texts(item)
+        )
+        return None if value is None else frozenset(value)
 
     def integer(self, name: str) -> int:
         return int(self._take(name, "an integer", lambda item: type(item) is int))
@@ -203,6 +207,10 @@ class _Fields:
         if not fits(value):
             raise WireError(f"{self._owner}.{name} is {_kind(value)}, not {wanted}")
         return value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _kind(value: Any) -> str:
