@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from math import fsum, sqrt
+from types import MappingProxyType
 
 from sagellm_core.contract import (
+    ConfigurationError,
     EmbedderConfig,
     InvalidRequestError,
     PromptTooLongError,
+    TokenizedTexts,
+    TokenizerError,
     UnsupportedOptionError,
 )
+
+from .tokenizer import MockTokenizer
 
 #: What a pair of neighbours weighs beside a token: enough to tell orders apart.
 _PAIR_WEIGHT = 0.25
@@ -28,18 +34,34 @@ class MockEmbedder:
 
     :param dimension: length of a vector.
     :param context: longest input in tokens.
+    :param prompts: texts to put before inputs, by name.
     :raises UnsupportedOptionError: a pooling other than ``mean``.
+    :raises ConfigurationError: a limit that is not between 1 and the context.
     """
 
-    def __init__(self, dimension: int, context: int, config: EmbedderConfig) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        context: int,
+        config: EmbedderConfig,
+        prompts: Mapping[str, str] | None = None,
+    ) -> None:
         if config.pooling not in (None, "mean"):
             raise UnsupportedOptionError(
                 f"The mock provider has no pooling {config.pooling!r}.",
                 hint="Use 'mean', or leave it out.",
             )
+        longest = context if config.max_length is None else config.max_length
+        if not 1 <= longest <= context:
+            raise ConfigurationError(
+                f"max_length={longest} is not between 1 and the mock's context of {context} "
+                "tokens.",
+                hint="Leave it out, or raise the option context_length.",
+            )
         self._dimension = dimension
-        self._longest = min(context, config.max_length or context)
-        self._normalize = config.normalize is not False
+        self._longest = longest
+        self._prompts = MappingProxyType(dict(prompts or {}))
+        self._tokenizer = MockTokenizer()
         self._direction = lru_cache(maxsize=8192)(self._made)
 
     @property
@@ -47,11 +69,47 @@ class MockEmbedder:
         """Length of a vector."""
         return self._dimension
 
-    def embed(self, batch: Sequence[Sequence[int]]) -> memoryview[float]:
-        """Vectors of ``batch``: float32, of shape [len(batch), dimension], of length 1.
+    @property
+    def max_length(self) -> int:
+        """Longest input in tokens."""
+        return self._longest
 
-        With ``normalize=False`` they are the mean of the directions instead.
+    @property
+    def pooling(self) -> str:
+        """Vectors are made of the mean of directions."""
+        return "mean"
 
+    @property
+    def normalizes(self) -> bool:
+        """Whoever leaves the choice to the mock gets vectors of length 1."""
+        return True
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """The option ``embedding_prompts``."""
+        return self._prompts
+
+    def encode(self, texts: Sequence[str]) -> TokenizedTexts:
+        """Token ids of ``texts``, cut to the limit; the mock puts no special tokens around them.
+
+        :raises InvalidRequestError: a text has half of a surrogate pair.
+        """
+        token_ids, lengths = [], []
+        for number, text in enumerate(texts):
+            try:
+                tokens = self._tokenizer.encode(text)
+            except TokenizerError as error:
+                raise InvalidRequestError(
+                    f"Text {number} cannot be tokenised: {error.message}", hint=error.hint
+                ) from None
+            lengths.append(len(tokens))
+            token_ids.append(tokens[: self._longest])
+        return TokenizedTexts(token_ids=token_ids, lengths=lengths)
+
+    def embed(self, batch: Sequence[Sequence[int]], *, normalize: bool) -> memoryview[float]:
+        """Vectors of ``batch``: float32, of shape [len(batch), dimension].
+
+        :param normalize: scale to length 1; otherwise they are the mean of the directions.
         :raises InvalidRequestError: the batch or an input is empty.
         :raises PromptTooLongError: an input is longer than the limit.
         """
@@ -59,13 +117,13 @@ class MockEmbedder:
             raise InvalidRequestError("There is nothing to embed.", hint="Give some texts.")
         flat = array("f")
         for tokens in batch:
-            flat.extend(self._vector(tuple(tokens)))
+            flat.extend(self._vector(tuple(tokens), normalize))
         return memoryview(flat).cast("B").cast("f", [len(batch), self._dimension])
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _vector(self, tokens: tuple[int, ...]) -> list[float]:
+    def _vector(self, tokens: tuple[int, ...], normalize: bool) -> list[float]:
         if not tokens:
             raise InvalidRequestError(
                 "An input to embed has no tokens.", hint="Leave empty texts out."
@@ -86,7 +144,7 @@ class MockEmbedder:
         if norm == 0.0:  # everything cancelled out
             total = [float(value) for value in self._direction(*tokens)]
             norm = sqrt(self._dimension)
-        scale = norm if self._normalize else len(tokens)
+        scale = norm if normalize else len(tokens)
         return [value / scale for value in total]
 
     def _made(self, *tokens: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class MockOptions:
     context_length: int = 8192
     #: Length of embedding vectors.
     embedding_dimension: int = 64
+    #: Texts that an embedder puts before its inputs, by name; ``""`` is the one for all.
+    embedding_prompts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> MockOptions:
@@ -52,7 +54,7 @@ class MockOptions:
 
         :raises ConfigurationError: an unknown key, or a value of the wrong type or range.
         """
-        known = [field.name for field in fields(cls)]
+        known = [each.name for each in fields(cls)]
         for key in given:
             if key not in known:
                 close = difflib.get_close_matches(str(key), known, n=1)
@@ -74,6 +76,8 @@ class MockOptions:
         if "embedding_dimension" in values:
             dimension = values["embedding_dimension"]
             values["embedding_dimension"] = _count("embedding_dimension", dimension, 2)
+        if "embedding_prompts" in values:
+            _check_prompts(values["embedding_prompts"])
         if values.get("fail_with", "error") not in FAILURES:
             raise _wrong("fail_with", values["fail_with"], f"one of {', '.join(FAILURES)}")
         script = values.get("script")
@@ -116,6 +120,14 @@ def _count(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise _wrong(name, value, f"an integer of at least {least}")
     return value
+
+
+def _check_prompts(value: Any) -> None:
+    texts = isinstance(value, Mapping) and all(
+        isinstance(each, str) for pair in value.items() for each in pair
+    )
+    if not texts:
+        raise _wrong("embedding_prompts", value, "a mapping of name to text")
 
 
 def _wrong(name: str, value: Any, wanted: str) -> ConfigurationError:

@@ -82,7 +82,10 @@ def sagellm_open_embedder(model: LoadedModel, config: EmbedderConfig) -> Embedde
 
     if not isinstance(model, MockModel):
         raise _foreign(model)
-    return MockEmbedder(model.options.embedding_dimension, model.max_model_len, config)
+    options = model.options
+    return MockEmbedder(
+        options.embedding_dimension, model.max_model_len, config, options.embedding_prompts
+    )
 
 
 def _foreign(model: LoadedModel) -> ConfigurationError:
