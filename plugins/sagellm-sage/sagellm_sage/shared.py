@@ -1,0 +1,162 @@
+"""One loaded model for all operators of a process that need the same one.
+
+SAGE makes several objects of one operator: isage 0.3 constructs each twice, and both runtimes
+make as many as ``parallelism`` says. Each with a model of its own would multiply the memory;
+sharing one lets its engine compute their items together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sagellm_core.contract import ProgressCallback, SageLLMError
+
+T = TypeVar("T")
+
+Open = Callable[[ProgressCallback | None], T]
+
+
+class _Shared(Generic[T]):
+    """What is opened once. Leases keep it alive; without any it is closed."""
+
+    def __init__(self, key: str, open_: Open[T], close: Callable[[T], None]) -> None:
+        self.key = key
+        self.leases: weakref.WeakSet[Lease[T]] = weakref.WeakSet()
+        self.ended = False
+        self._open = open_
+        self._close = close
+        self._lock = threading.Lock()
+        self._value: T | None = None
+        self._failure: SageLLMError | None = None
+
+    def get(self, on_progress: ProgressCallback | None) -> T:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
+            if self._value is None:
+                try:
+                    self._value = self._open(on_progress)
+                except SageLLMError as error:
+                    # A pipeline calls once per item. What failed for good fails at once for the
+                    # rest of them; new operators try again.
+                    if not error.retryable:
+                        self._failure = error
+                        _forget(self)
+                    raise
+            return self._value
+
+    def close(self) -> bool:
+        with self._lock:
+            value, self._value = self._value, None
+            self.ended = True
+        if value is None:
+            return False
+        self._close(value)
+        return True
+
+
+_pool: weakref.WeakValueDictionary[str, _Shared[Any]] = weakref.WeakValueDictionary()
+_pool_lock = threading.Lock()
+
+
+class Lease(Generic[T]):
+    """One operator's hold on what it may share with others.
+
+    :param key: operators with equal keys share.
+    :param open_: opens it, once; it gets a progress callback or ``None``.
+    :param close: closes it, when the last lease is released. A lease that is dropped instead
+        closes nothing: what is shared then ends with its last reference.
+    """
+
+    def __init__(self, key: str, open_: Open[T], close: Callable[[T], None]) -> None:
+        self._key = key
+        self._open = open_
+        self._close = close
+        self._shared: _Shared[T] | None = None
+
+    def get(self, on_progress: ProgressCallback | None = None) -> T:
+        """What is shared, opened by whoever asks first.
+
+        :raises SageLLMError: it cannot be opened. This lease keeps saying so without another
+            try, unless the error is retryable.
+        """
+        return self._joined().get(on_progress)
+
+    def release(self) -> None:
+        """Give the hold back. May be called twice."""
+        with _pool_lock:
+            shared, self._shared = self._shared, None
+            if shared is None:
+                return
+            shared.leases.discard(self)
+            if shared.leases:
+                return
+            if _pool.get(shared.key) is shared:
+                del _pool[shared.key]
+        shared.close()
+
+    def _joined(self) -> _Shared[T]:
+        shared = self._shared
+        if shared is not None and not shared.ended:
+            return shared
+        with _pool_lock:
+            shared = _pool.get(self._key)
+            if shared is None or shared.ended:
+                shared = _Shared(self._key, self._open, self._close)
+                _pool[self._key] = shared
+            shared.leases.add(self)
+            self._shared = shared
+            return shared
+
+
+def release_models() -> int:
+    """Give back the memory of every model that operators of this process have loaded.
+
+    isage 0.3 keeps the operators of a finished job, and so their models, until the process ends
+    or the job is deleted. Requests under way end with an error; an operator that is used again
+    loads again.
+
+    :returns: how many models were closed.
+    :raises EngineError: one could not be closed; the others are.
+    """
+    with _pool_lock:
+        shared = list(_pool.values())
+        _pool.clear()
+    failure: SageLLMError | None = None
+    closed = 0
+    for each in shared:
+        try:
+            closed += each.close()
+        except SageLLMError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return closed
+
+
+def sharing_key(kind: str, values: Mapping[str, Any]) -> str:
+    """A key that is equal where one loaded model serves both.
+
+    :param kind: what is opened.
+    :param values: what it is opened with.
+    """
+    values = dict(values)
+    path = values.get("model_path")
+    if path and Path(path).exists():
+        # The same words mean another model after a change of directory.
+        values["model_path"] = str(Path(path).absolute())
+    # Providers and models are also chosen by variables, which are read when a model is loaded.
+    environment = {key: value for key, value in os.environ.items() if key.startswith("SAGELLM_")}
+    return json.dumps([kind, values, environment], sort_keys=True, default=repr)
+
+
+def _forget(shared: _Shared[Any]) -> None:
+    with _pool_lock:
+        if _pool.get(shared.key) is shared:
+            del _pool[shared.key]
