@@ -1,0 +1,1 @@
+"""Other libraries' programming interfaces over sagellm, one package each."""
