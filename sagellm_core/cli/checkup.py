@@ -15,6 +15,8 @@ from sagellm_core.contract.errors import SageLLMError
 from sagellm_core.contract.version import CONTRACT_VERSION
 from sagellm_core.providers import Controls, ProbeReport, discover, probe
 
+from .intruders import eviction, intruders
+
 #: Rejections that the user asked for.
 _WANTED = frozenset({"blocked", "not_allowed", "not_requested"})
 
@@ -51,22 +53,13 @@ def _core() -> Finding:
 
 def _intruders() -> Iterator[Finding]:
     """Distributions that own the same import names and script as ours."""
-    from importlib.metadata import distributions
-
-    found = sorted(
-        {
-            name
-            for dist in distributions()
-            if (name := (dist.name or "").lower().replace("_", "-")).startswith("isagellm")
-        }
-    )
+    found = intruders()
     if found:
         yield Finding(
             severity=Severity.ERROR,
             message=f"{', '.join(found)} is installed too, with files under the same names as "
             "sagellm-core (the package sagellm_core, the command sagellm).",
-            hint=f"pip uninstall -y {' '.join(found)} && "
-            "pip install --force-reinstall --no-deps sagellm-core",
+            hint=eviction(found),
         )
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 from . import exit_codes
 from .interrupts import Interrupts
 
+if TYPE_CHECKING:
+    import click
 
-def run() -> int:
-    """Run the command of ``sys.argv``; returns its exit code."""
+
+def run(
+    command: click.Command | None = None, name: str = "sagellm", words: Sequence[str] | None = None
+) -> int:
+    """Run a command; returns its exit code.
+
+    :param command: ``None`` for the root of ``sagellm``.
+    :param name: how the command is called in helps and errors.
+    :param words: what follows the name; ``None`` for the words of ``sys.argv``.
+    """
     interrupts = Interrupts()
     try:
         interrupts.install()
-        code = _run(interrupts)
+        code = _run(interrupts, command, name, sys.argv[1:] if words is None else list(words))
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -32,29 +44,32 @@ def run() -> int:
     return code
 
 
-def _run(interrupts: Interrupts) -> int:
+def _run(interrupts: Interrupts, command: click.Command | None, name: str, words: list[str]) -> int:
     import click
 
-    from .app import app
     from .state import State
 
     _tolerate_narrow_output()
-    completing = os.environ.get("_SAGELLM_COMPLETE")
-    if completing:
-        from click.shell_completion import shell_complete
+    if command is None:
+        from .app import app
 
-        return shell_complete(app, {}, "sagellm", "_SAGELLM_COMPLETE", completing)
+        command = app
+        completing = os.environ.get("_SAGELLM_COMPLETE")
+        if completing:
+            from click.shell_completion import shell_complete
+
+            return shell_complete(app, {}, "sagellm", "_SAGELLM_COMPLETE", completing)
     state = State(interrupts)
     color = False if os.environ.get("NO_COLOR") else None
     try:
-        with app.make_context("sagellm", sys.argv[1:], obj=state, color=color) as context:
-            result = app.invoke(context)
+        with command.make_context(name, list(words), obj=state, color=color) as context:
+            result = command.invoke(context)
             return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
         # The parser stops at the first mistake, which may stand before --json.
-        if state.json or "--json" in sys.argv[1:]:
+        if state.json or "--json" in words:
             from .report import print_json
 
             print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})
