@@ -17,17 +17,26 @@ __version__ = "0.1.0"
 # Names load on first use: importing the package must cost next to nothing, because pipelines,
 # command lines and test collectors import it long before, or without ever, needing a model.
 _EXPORTS = {
+    "EmbeddingEngine": "sagellm_core.embedding",
     "SageLLMGenerator": "sagellm_core.generator",
     "GeneratorConfig": "sagellm_core.config",
     "SageLLMError": "sagellm_core.contract",
     "SamplingParams": "sagellm_core.contract",
 }
 
-__all__ = ["GeneratorConfig", "SageLLMError", "SageLLMGenerator", "SamplingParams", "__version__"]
+__all__ = [
+    "EmbeddingEngine",
+    "GeneratorConfig",
+    "SageLLMError",
+    "SageLLMGenerator",
+    "SamplingParams",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from .config import GeneratorConfig
     from .contract import SageLLMError, SamplingParams
+    from .embedding import EmbeddingEngine
     from .generator import SageLLMGenerator
 
 
