@@ -6,10 +6,11 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .config import GeneratorConfig, constructor_signature
+from .config import SECTION, GeneratorConfig, constructor_signature, load_config
 from .contract import (
     EngineClosedError,
     InvalidRequestError,
@@ -38,10 +39,11 @@ class SageLLMGenerator:
     4
 
     Arguments are the fields of :class:`~sagellm_core.GeneratorConfig`; one dict as the only
-    positional argument is the whole configuration.
+    positional argument is all of them. What no argument says, a ``SAGELLM_*`` variable may;
+    they are read here, once. A file is read by :meth:`from_config` only.
 
-    :raises ConfigurationError: an unknown key or a value of the wrong type.
-    :raises InvalidSamplingError: a sampling value outside its range.
+    :raises ConfigurationError: an unknown key, a value of the wrong type, a wrong variable.
+    :raises InvalidSamplingError: a sampling argument outside its range.
     """
 
     __signature__ = constructor_signature()
@@ -50,6 +52,21 @@ class SageLLMGenerator:
         #: The configuration, immutable.
         self.config = GeneratorConfig.from_arguments(args, kwargs)
         self._begin()
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path | None = None, *, section: str = SECTION, **overrides: Any
+    ) -> Self:
+        """A generator from a section of a YAML file.
+
+        :param path: ``None``: ``$SAGELLM_CONFIG``, else the first that is there of
+            ``./config.yaml``, ``./config/config.yaml`` and the user's ``config.yaml`` of SAGE.
+        :param section: keys with dots between them.
+        :param overrides: arguments; they win over variables, which win over the file.
+        :raises ConfigurationError: no file, or something wrong in it; the message begins with
+            file, line and column.
+        """
+        return cls(load_config(path, section, overrides).config)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()

@@ -15,6 +15,8 @@ PromptFormat = Literal["auto", "chat", "raw"]
 _SAMPLING_KEYS = tuple(field.name for field in fields(SamplingParams))
 #: The two names of the limit on new tokens.
 LIMITS = ("max_tokens", "max_new_tokens")
+#: As a ceiling on answers, more than this many tokens can only be a slip.
+LONGEST_ANSWER = 10_000_000
 #: Every option of a call.
 CALL_OPTIONS = (*_SAMPLING_KEYS, "max_new_tokens", "timeout", "prompt_format", "priority")
 

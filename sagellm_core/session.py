@@ -21,7 +21,7 @@ from .contract import (
 )
 from .engine import EngineClient, LLMEngine
 from .engine.closing import closing, closing_quietly
-from .models import describe
+from .models import ModelRegistryError, describe, touch_model
 from .providers import Controls, choose_provider, load_provider
 
 _log = logging.getLogger("sagellm")
@@ -65,7 +65,9 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
         backend=config.backend_type,
         disable=config.disable_plugins,
         allow_fallback=config.allow_fallback,
-    )
+        # The configuration has heard SAGELLM_BACKEND already. A generator that was pickled must
+        # not come to mean another backend in a process with another environment.
+    )._replace(backend=config.backend_type.strip() or "auto")
     choice = choose_provider(
         config.model_path,
         controls,
@@ -112,7 +114,17 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
         "quantization": model.quantization,
         "notes": list(model.notes),
     }
+    _note_use(config.model_path)
     return Session(engine, model, EngineClient(engine), stamp, time.monotonic() - began)
+
+
+def _note_use(reference: str) -> None:
+    """Let the registry know that a model of its is used; one that it does not know is fine."""
+    try:
+        touch_model(reference)
+    except ModelRegistryError as error:
+        # As where it is read-only: when a model was used last is no reason not to use it.
+        _log.debug("the use of %s could not be noted: %s", reference, error)
 
 
 def cache_directory(configured: str | None = None) -> Path | None:

@@ -10,8 +10,8 @@ from . import exit_codes
 from .conversation import Conversation
 from .generation import (
     call_options,
+    fill_options,
     generation_options,
-    limit_answer,
     open_generator,
     stream_answer,
     tell_if_cut,
@@ -43,7 +43,7 @@ def command(state: State, /, stream: bool, **flags: Any) -> int:
     """
     options = call_options(flags)
     with open_generator(state, flags) as generator:
-        limit_answer(options, generator)
+        fill_options(options, generator)
         return _Chat(state, generator, options, Conversation(flags["system"])).run()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .installed import controls_of
+from .configured import config_option, configuration
 from .progress import ProgressBar
 from .state import State, debug_option
 from .suggestions import suggest_backend, suggest_prompt_format, suggest_reference
@@ -21,29 +20,32 @@ if TYPE_CHECKING:
     from sagellm_core.generator import SageLLMGenerator
     from sagellm_core.results import TextChunk
 
-#: Flags that become options of a call: click's arguments, as
-#: ``(declarations, default, help)``. Values come as text and are judged by the generator, whose
-#: errors name the range that click would not know.
-_CALL_FLAGS: tuple[tuple[tuple[str, ...], str | None, str], ...] = (
-    (("--max-tokens",), None, "Most new tokens. [default: 256, or what the context holds]"),
-    (("-t", "--temperature"), "0.7", "0 takes the most probable token each time."),
-    (("--top-p",), "0.9", "Keep the likeliest tokens up to this probability."),
-    (("--top-k",), "40", "Keep so many of the likeliest tokens; 0 keeps all."),
-    (("--min-p",), None, "Drop tokens below this share of the likeliest one's probability."),
-    (("--repetition-penalty",), None, "Above 1, tokens that occurred get less likely."),
-    (("--presence-penalty",), None, "Subtracted from tokens that the answer has."),
-    (("--frequency-penalty",), None, "The same, for each time that it has them."),
-    (("--seed",), None, "Same seed, same answer."),
-    (("--timeout",), None, "Seconds for one answer once the model is loaded. [default: 120]"),
+#: Flags that become options of a call: click's arguments, as ``(declarations, help)``. Values
+#: come as text and are judged by the generator, whose errors name the range that click would not
+#: know.
+_CALL_FLAGS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("--max-tokens",), "Most new tokens. [default: 256, or what the context holds]"),
+    (("-t", "--temperature"), "0 takes the most probable token each time. [default: 0.7]"),
+    (("--top-p",), "Keep the likeliest tokens up to this probability. [default: 0.9]"),
+    (("--top-k",), "Keep so many of the likeliest tokens; 0 keeps all. [default: 40]"),
+    (("--min-p",), "Drop tokens below this share of the likeliest one's probability."),
+    (("--repetition-penalty",), "Above 1, tokens that occurred get less likely."),
+    (("--presence-penalty",), "Subtracted from tokens that the answer has."),
+    (("--frequency-penalty",), "The same, for each time that it has them."),
+    (("--seed",), "Same seed, same answer."),
+    (("--timeout",), "Seconds for one answer once the model is loaded. [default: 120]"),
 )
 
-#: Most new tokens of an answer where nobody said otherwise.
+#: Most new tokens of an answer where nobody said otherwise: no flag, variable or file.
 _MAX_TOKENS = 256
+#: The same for how they are drawn.
+_DRAWING = {"temperature": 0.7, "top_p": 0.9, "top_k": 40}
 
 
 def generation_options(command: Any) -> Any:
     """Add the flags that choose a model, a provider and how tokens are drawn."""
     decorators = [
+        config_option,
         click.option(
             "-m",
             "--model",
@@ -59,8 +61,8 @@ def generation_options(command: Any) -> Any:
             help="A provider by name. [default: the best one]",
         ),
         *(
-            click.option(*declarations, default=default, show_default=True, metavar="N", help=text)
-            for declarations, default, text in _CALL_FLAGS
+            click.option(*declarations, metavar="N", help=text)
+            for declarations, text in _CALL_FLAGS
         ),
         click.option("--stop", multiple=True, metavar="TEXT", help="End before this text."),
         click.option(
@@ -120,26 +122,29 @@ def _make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
     :raises click.UsageError: no model was named.
     :raises ConfigurationError: a flag's value is not valid.
     """
-    model = flags["model"] or os.environ.get("SAGELLM_MODEL", "")
-    backend = flags["backend"]
+    settings: dict[str, Any] = {}
+    if flags["model"]:
+        settings["model_path"] = flags["model"]
+    if flags["backend"]:
+        settings["backend_type"] = flags["backend"]
+    if flags["dtype"] is not None:
+        settings["dtype"] = flags["dtype"]
+    if flags["allow_fallback"]:
+        settings["allow_fallback"] = True
+    if state.disabled:
+        settings["disable_plugins"] = state.disabled
+    if flags["provider_options"]:
+        settings["provider_options"] = _provider_options(flags["provider_options"])
+    from sagellm_core.generator import SageLLMGenerator
+
+    config = configuration(flags["config"], settings).config
     # A backend asked for by name may need no model; the others say themselves that it is missing.
-    if not model and controls_of(state, backend).backend == "auto":
+    if not config.model_path.strip() and config.backend_type.strip() in ("", "auto"):
         raise click.UsageError(
             "No model was named. Add one, as in: -m org/name, -m ./model.gguf or "
             "-m package:DIST/FILE, or set SAGELLM_MODEL."
         )
-    settings: dict[str, Any] = {
-        "model_path": model,
-        "backend_type": backend or "auto",
-        "allow_fallback": flags["allow_fallback"],
-        "disable_plugins": state.disabled,
-        "provider_options": _provider_options(flags["provider_options"]),
-    }
-    if flags["dtype"] is not None:
-        settings["dtype"] = flags["dtype"]
-    from sagellm_core.generator import SageLLMGenerator
-
-    return SageLLMGenerator(**settings)
+    return SageLLMGenerator(config)
 
 
 def call_options(flags: dict[str, Any]) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def call_options(flags: dict[str, Any]) -> dict[str, Any]:
         checked here because loading a model before saying so would take its time.
     """
     options: dict[str, Any] = {}
-    for declarations, _, _ in _CALL_FLAGS:
-        name = declarations[-1].removeprefix("--").replace("-", "_")
+    for names, _ in _CALL_FLAGS:
+        name = names[-1].removeprefix("--").replace("-", "_")
         if flags[name] is not None:
             options[name] = _number(flags[name])
     if flags["stop"]:
@@ -163,12 +168,19 @@ def call_options(flags: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def limit_answer(options: dict[str, Any], generator: SageLLMGenerator) -> None:
-    """Set the limit that holds where the user set none.
+def fill_options(options: dict[str, Any], generator: SageLLMGenerator) -> None:
+    """Set what the command line has defaults of its own for, where nobody said anything.
 
-    A model with a context shorter than it is no reason to refuse the prompt.
+    What a variable or a file says is as good as a flag. A model with a context shorter than
+    the limit is no reason to refuse the prompt.
     """
-    options.setdefault("max_tokens", min(_MAX_TOKENS, generator.context_length))
+    config = generator.config
+    said = config.model_fields_set | set(config.default_options)
+    for key, value in _DRAWING.items():
+        if key not in said:
+            options.setdefault(key, value)
+    if not {"max_tokens", "max_new_tokens"} & said:
+        options.setdefault("max_tokens", min(_MAX_TOKENS, generator.context_length))
 
 
 def tell_if_cut(
@@ -177,8 +189,11 @@ def tell_if_cut(
     """Tell a person that an answer did not end of itself, and what allows more."""
     if result["finish_reason"] != "length" or sys.stderr is None or not sys.stderr.isatty():
         return
+    from sagellm_core.options import call_options
+
     tokens = result["usage"]["completion_tokens"]
-    if tokens >= options["max_tokens"]:
+    limit = call_options(generator.config.call_options(), options).sampling.max_tokens
+    if limit is not None and tokens >= limit:
         why = f"after {tokens} tokens; --max-tokens N allows more"
     else:
         why = f"where the context of {generator.context_length} tokens is full"
@@ -203,8 +218,6 @@ def _number(text: str) -> int | float | str:
 
 
 def _provider_options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    if not pairs:
-        return {}
     import yaml
 
     from sagellm_core.contract.errors import ConfigurationError

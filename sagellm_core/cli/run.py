@@ -8,8 +8,8 @@ import click
 
 from .generation import (
     call_options,
+    fill_options,
     generation_options,
-    limit_answer,
     open_generator,
     stream_answer,
     tell_if_cut,
@@ -43,7 +43,7 @@ def command(state: State, /, prompt: str | None, stream: bool, **flags: Any) -> 
             {"role": "user", "content": text},
         ]
     with open_generator(state, flags) as generator:
-        limit_answer(options, generator)
+        fill_options(options, generator)
         if stream:
             _stream(generator, data, options, as_json=state.json)
         else:

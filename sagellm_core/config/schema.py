@@ -1,4 +1,4 @@
-"""The generator's configuration: one schema for keyword arguments, positional arguments and dicts.
+"""The schema: every setting of a generator, whichever way it comes in.
 
 The first sixteen fields have the names, the order and the defaults that SAGE's operator had, so
 existing pipelines, positional callers included, keep working. The rest is keyword-only.
@@ -6,16 +6,18 @@ existing pipelines, positional callers included, keep working. The rest is keywo
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from .contract import ConfigurationError, InvalidSamplingError
-from .options import LIMITS, PromptFormat, check_options, check_timeout
+from sagellm_core.contract import ConfigurationError
+from sagellm_core.options import LIMITS, LONGEST_ANSWER, PromptFormat
+
+#: The section of a ``config.yaml`` that holds these fields.
+SECTION = "generator.sagellm"
 
 #: The fields that may be passed by position.
 POSITIONAL_FIELDS = (
@@ -37,11 +39,12 @@ POSITIONAL_FIELDS = (
     "default_options",
 )
 
-#: Fields that are sampling options too, with the generator's own defaults.
-_SAMPLING_FIELDS = (*LIMITS, "temperature", "top_p", "top_k")
-
-#: As a ceiling on answers, more than this many tokens can only be a slip.
-_LONGEST_ANSWER = 10_000_000
+#: Settings that are one wish under several names: whoever says one of them has said them all.
+ONE_WISH = (
+    frozenset(LIMITS),
+    frozenset({"quantization", "load_in_8bit", "load_in_4bit"}),
+    frozenset({"num_blocks", "kv_memory_bytes"}),
+)
 
 
 class GeneratorConfig(BaseModel):
@@ -65,16 +68,36 @@ class GeneratorConfig(BaseModel):
     trust_remote_code: bool = Field(
         False, description="Accepted for compatibility; code of a model is never run."
     )
-    max_tokens: int = Field(2048, description="Most new tokens of an answer.")
-    max_new_tokens: int = Field(
-        128, description="The same by another name. Where both are set, the smaller counts."
+    max_tokens: int = Field(
+        2048,
+        description="Most new tokens of an answer.",
+        json_schema_extra={"minimum": 1, "maximum": LONGEST_ANSWER},
     )
-    temperature: float = Field(0.7, description="0 takes the most probable token each time.")
-    top_p: float = Field(0.95, description="Nucleus sampling: probability to keep.")
-    top_k: int = Field(50, description="Keep so many best tokens; 0 or -1 keeps all.")
+    max_new_tokens: int = Field(
+        128,
+        description="The same by another name. Where both are set, the smaller counts.",
+        json_schema_extra={"minimum": 1, "maximum": LONGEST_ANSWER},
+    )
+    temperature: float = Field(
+        0.7,
+        description="0 takes the most probable token each time.",
+        json_schema_extra={"minimum": 0},
+    )
+    top_p: float = Field(
+        0.95,
+        description="Nucleus sampling: probability to keep.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
+    )
+    top_k: int = Field(
+        50,
+        description="Keep so many best tokens; 0 or -1 keeps all.",
+        json_schema_extra={"minimum": -1},
+    )
     engine_id: str = Field("", description="A label of yours, repeated on each result.")
     timeout: float | None = Field(
-        120.0, description="Seconds for one call once the model is loaded; null for no limit."
+        120.0,
+        description="Seconds for one call once the model is loaded; null for no limit.",
+        json_schema_extra={"exclusiveMinimum": 0},
     )
     default_options: dict[str, Any] = Field(
         default_factory=dict, description="Options of execute() that every call starts from."
@@ -127,35 +150,18 @@ class GeneratorConfig(BaseModel):
     def from_arguments(
         cls, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> GeneratorConfig:
-        """From a constructor's arguments; one mapping as the only positional is the whole of it.
+        """From a constructor's arguments, ``SAGELLM_*`` variables and defaults, in this order.
+
+        One mapping as the only positional argument is the whole of them. A ``GeneratorConfig``
+        in its place was resolved before: the environment is not read again.
 
         :raises ConfigurationError: an unknown key (with the nearest known one), a value of the
-            wrong type, an argument given twice.
-        :raises InvalidSamplingError: a sampling value outside its range.
+            wrong type, an argument given twice, a variable that says nothing valid.
+        :raises InvalidSamplingError: a sampling argument outside its range.
         """
-        values = _bind(args, kwargs or {})
-        _check_keys(values, tuple(cls.model_fields))
-        _check_sampling({key: values[key] for key in _SAMPLING_FIELDS if key in values})
-        if "timeout" in values:
-            check_timeout(values["timeout"])
-        try:
-            config = cls.model_validate(values)
-        except ValidationError as error:
-            raise _as_configuration_error(error) from None
-        _check_sampling(config.default_options)
-        if config.load_in_8bit and config.load_in_4bit:
-            raise ConfigurationError(
-                "load_in_8bit and load_in_4bit are both true.",
-                hint='Keep one, or write quantization="int8" or "int4".',
-            )
-        by_flag = "int8" if config.load_in_8bit else "int4" if config.load_in_4bit else None
-        if by_flag and config.quantization not in (None, by_flag):
-            raise ConfigurationError(
-                f"quantization={config.quantization!r} contradicts "
-                f"load_in_{'8' if by_flag == 'int8' else '4'}bit=True.",
-                hint="Keep one of the two.",
-            )
-        return config
+        from .layers import resolve
+
+        return resolve(args, kwargs).config
 
     @property
     def wanted_quantization(self) -> str | None:
@@ -177,15 +183,7 @@ class GeneratorConfig(BaseModel):
 
         :raises ConfigurationError: what follows the colon is no number.
         """
-        if "device" not in self.model_fields_set or ":" not in self.device:
-            return None
-        index = self.device.rpartition(":")[2]
-        if not (index.isascii() and index.isdigit()):
-            raise ConfigurationError(
-                f"device={self.device!r} does not end in a device number.",
-                hint="Write it as in npu:0, or leave it out.",
-            )
-        return int(index)
+        return device_number(self.device) if "device" in self.model_fields_set else None
 
     def call_options(self) -> dict[str, Any]:
         """The options that a call starts from: those of the constructor, then default_options."""
@@ -216,65 +214,18 @@ def constructor_signature() -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def _bind(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    if args and isinstance(args[0], (Mapping, GeneratorConfig)):
-        if len(args) > 1:
-            raise ConfigurationError(
-                "A configuration dict must be the only positional argument.",
-                hint="Put the other values into the dict, or pass them by keyword.",
-            )
-        whole = args[0]
-        # exclude_unset keeps "was it set by anyone" true to the original.
-        values = (
-            whole.model_dump(exclude_unset=True)
-            if isinstance(whole, GeneratorConfig)
-            else dict(whole)
+def device_number(device: str) -> int | None:
+    """The index in a device's name, as in ``npu:1``; ``None`` where there is no colon.
+
+    :raises ConfigurationError: what follows the colon is no number.
+    """
+    if ":" not in device:
+        return None
+    index = device.rpartition(":")[2]
+    # No machine has ten thousand devices, and int() refuses thousands of digits.
+    if not (index.isascii() and index.isdigit() and len(index) <= 4):
+        raise ConfigurationError(
+            f"device={device[:60]!r} does not end in a device number.",
+            hint="Write it as in npu:0, or leave it out.",
         )
-    else:
-        if len(args) > len(POSITIONAL_FIELDS):
-            raise ConfigurationError(
-                f"{len(args)} positional arguments were given; there are {len(POSITIONAL_FIELDS)}.",
-                hint="Pass the others by keyword.",
-            )
-        values = dict(zip(POSITIONAL_FIELDS, args, strict=False))
-    twice = sorted(set(values) & set(kwargs), key=str)
-    if twice:
-        raise ConfigurationError(f"{twice[0]} was given twice.", hint="Give each argument once.")
-    return values | dict(kwargs)
-
-
-def _check_keys(values: Mapping[Any, Any], known: Sequence[str]) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise ConfigurationError(
-                f"Unknown configuration key {key!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}.",
-            )
-
-
-def _check_sampling(values: Mapping[str, Any]) -> None:
-    check_options(values)
-    for key in LIMITS:
-        # None passes as an option of a call, where it means no limit.
-        limit = values.get(key)
-        if limit is not None and limit > _LONGEST_ANSWER:
-            raise InvalidSamplingError(
-                f"{key}={limit} is longer than the context of any model.",
-                hint=f"Use at most {_LONGEST_ANSWER}, or leave {key} out.",
-            )
-
-
-def _as_configuration_error(error: ValidationError) -> ConfigurationError:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    shown = repr(first["input"])
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    name = str(first["loc"][0]) if first["loc"] else ""
-    field = GeneratorConfig.model_fields.get(name)
-    about = f" {name}: {field.description}" if field is not None and field.description else ""
-    return ConfigurationError(
-        f"{key}={shown} ({type(first['input']).__name__}) is not valid: {first['msg']}.",
-        hint=f"Correct that value.{about}",
-    )
+    return int(index)
