@@ -184,6 +184,9 @@ def test_what_else_a_hook_may_throw(
         ("runner", "max_slots"),
         ("engine", "max_model_len"),
         ("embedder", "dimension"),
+        ("embedder", "max_length"),
+        ("embedder", "pooling"),
+        ("embedder", "prompts"),
     ],
 )
 @pytest.mark.parametrize(
@@ -214,6 +217,14 @@ def test_values_of_what_a_hook_opened(
         call()
     assert caught.value.hint
     assert closed.exists(), "what was opened is given back"
+
+
+@pytest.mark.parametrize("value", ["1", "None", "'yes'"])
+def test_a_yes_or_no_is_nothing_else(plugin_site: Any, value: str) -> None:
+    body = f"one = Opened()\n        one.normalizes = {value}\n        return one"
+    call = openers(plugin_site, "embedder", body)
+    with pytest.raises(BrokenProviderError, match=r"Embedder\.normalizes is .*, not a bool"):
+        call()
 
 
 def test_an_exception_whose_text_cannot_be_shown(plugin_site: Any) -> None:

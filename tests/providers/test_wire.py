@@ -50,7 +50,12 @@ devices = st.builds(
     physical_id=words,
 )
 answers = st.builds(
-    LoadAnswer, verdict=st.sampled_from(LoadVerdict), reason=filled, hint=words, bytes_needed=sizes
+    LoadAnswer,
+    verdict=st.sampled_from(LoadVerdict),
+    reason=filled,
+    hint=words,
+    bytes_needed=sizes,
+    capabilities=st.none() | st.frozensets(words, max_size=4),
 )
 findings = st.builds(Finding, severity=st.sampled_from(Severity), message=filled, hint=words)
 paths = st.from_regex(r"/[a-zé\udc80 ]{1,9}", fullmatch=True).map(Path)
@@ -133,6 +138,13 @@ def test_missing_and_unknown_fields_are_named() -> None:
     del plain["reason"]
     with pytest.raises(wire.WireError, match=r"LoadAnswer\.reason is missing"):
         wire.load_answer(plain)
+
+
+@pytest.mark.parametrize("value", [[1], "embed", {"$type": "dict"}, 3])
+def test_capabilities_of_a_model_are_strings(value: Any) -> None:
+    plain = over(wire.to_wire(LoadAnswer(verdict=LoadVerdict.YES)))
+    with pytest.raises(wire.WireError, match=r"LoadAnswer\.capabilities is .*strings or None"):
+        wire.load_answer({**plain, "capabilities": value})
 
 
 def test_an_endless_text_is_refused() -> None:
