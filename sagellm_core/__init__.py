@@ -23,6 +23,8 @@ _EXPORTS = {
     "SageLLMError": "sagellm_core.contract",
     "SamplingParams": "sagellm_core.contract",
 }
+# A module, under the name that SAGE has for it.
+_MODULES = {"sagellm_registry": "sagellm_core.models.registry"}
 
 __all__ = [
     "EmbeddingEngine",
@@ -31,6 +33,7 @@ __all__ = [
     "SageLLMGenerator",
     "SamplingParams",
     "__version__",
+    "sagellm_registry",
 ]
 
 if TYPE_CHECKING:
@@ -38,18 +41,20 @@ if TYPE_CHECKING:
     from .contract import SageLLMError, SamplingParams
     from .embedding import EmbeddingEngine
     from .generator import SageLLMGenerator
+    from .models import registry as sagellm_registry
 
 
 def __getattr__(name: str) -> object:
-    module = _EXPORTS.get(name)
+    module = _EXPORTS.get(name) or _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(module), name)
+    imported = import_module(module)
+    value = imported if name in _MODULES else getattr(imported, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    return sorted({*globals(), *_EXPORTS, *_MODULES})

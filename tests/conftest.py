@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,3 +258,140 @@ def process_mark(monkeypatch: pytest.MonkeyPatch) -> ProcessMark:
     mark = uuid.uuid4().hex
     monkeypatch.setenv("SAGELLM_TEST_MARK", mark)
     return ProcessMark(mark)
+
+
+class Hub:
+    """A small Hugging Face hub: repositories by name, and ways to fail."""
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+
+    def __init__(self) -> None:
+        #: Repository to file name to content.
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        #: The path of every request, and the Range header of those that had one.
+        self.asked: list[str] = []
+        self.ranges: list[str] = []
+        self.authorizations: list[str | None] = []
+        #: File name to how many bytes a response brings before the connection closes.
+        self.cut: dict[str, int] = {}
+        #: File name to status codes that its next requests get.
+        self.statuses: dict[str, list[int]] = {}
+        #: File name to a size that the listing claims.
+        self.claimed: dict[str, int] = {}
+        #: File name to content that is sent instead of what the listing tells.
+        self.sent: dict[str, bytes] = {}
+        #: Where requests for files are redirected to.
+        self.redirect = ""
+        self.ignores_ranges = False
+        self.has_digests = True
+        #: Seconds between chunks of 64 KiB.
+        self.delay = 0.0
+        self.url = ""
+
+    def fetched(self, name: str) -> int:
+        """How often a file was asked for."""
+        return sum("/resolve/" in path and path.endswith(f"/{name}") for path in self.asked)
+
+    def get(self, request: Any) -> None:
+        """Answer one request."""
+        path = request.path.partition("?")[0].strip("/")
+        self.asked.append(request.path)
+        if path.startswith("api/models/"):
+            self._send(request, *self._api(path.removeprefix("api/models/").split("/")))
+            return
+        parts = path.split("/")
+        name = "/".join(parts[4:])
+        raw = self.repositories.get("/".join(parts[:2]), {}).get(name)
+        self.authorizations.append(request.headers.get("Authorization"))
+        if raw is None:
+            self._send(request, 404, {"X-Error-Code": "EntryNotFound"}, b"")
+        elif self.statuses.get(name):
+            self._send(request, self.statuses[name].pop(0), {"Retry-After": "0"}, b"")
+        elif self.redirect:
+            self._send(request, 302, {"Location": f"{self.redirect}/{path}"}, b"")
+        else:
+            self._send_file(request, name, self.sent.get(name, raw))
+
+    def _send_file(self, request: Any, name: str, raw: bytes) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        at = int(found[1]) if found and not self.ignores_ranges else 0
+        if found:
+            self.ranges.append(found[0])
+        headers = {"ETag": f'"{hashlib.sha256(raw).hexdigest()}"', "X-Repo-Commit": self.commit}
+        if at >= len(raw) > 0:
+            self._send(request, 416, headers, b"")
+            return
+        if at:
+            headers["Content-Range"] = f"bytes {at}-{len(raw) - 1}/{len(raw)}"
+        self._send(request, 206 if at else 200, headers, raw[at:], self.cut.get(name))
+
+    def _send(
+        self,
+        request: Any,
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        cut: int | None = None,
+    ) -> None:
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        if request.command == "GET":
+            sent = body[:cut]
+            try:
+                for at in range(0, len(sent), 65536):
+                    request.wfile.write(sent[at : at + 65536])
+                    time.sleep(self.delay)
+            except OSError:
+                pass  # the reader was killed, or has enough
+        request.close_connection = True
+
+    def _api(self, parts: list[str]) -> tuple[int, dict[str, str], bytes]:
+        files = self.repositories.get("/".join(parts[:2]))
+        if files is None:
+            return 401, {"X-Error-Code": "RepoNotFound"}, b"{}"
+        if parts[2:3] == ["revision"] and parts[3] not in ("main", "v1", "v2", self.commit):
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
+        siblings = [self._sibling(name, raw) for name, raw in files.items()]
+        info = {"id": "/".join(parts[:2]), "sha": self.commit, "siblings": siblings, "tags": []}
+        return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
+
+    def _sibling(self, name: str, raw: bytes) -> dict[str, Any]:
+        size = self.claimed.get(name, len(raw))
+        told: dict[str, Any] = {"rfilename": name, "size": size}
+        if self.has_digests and name.endswith((".safetensors", ".gguf")):
+            sha256 = hashlib.sha256(raw).hexdigest()
+            told["lfs"] = {"sha256": sha256, "size": size, "pointerSize": 100}
+        elif self.has_digests:
+            told["blobId"] = hashlib.sha1(b"blob %d\0" % len(raw) + raw).hexdigest()
+        return told
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub on this machine; give its ``url`` to a process as ``HF_ENDPOINT``."""
+    hub = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            hub.get(self)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 64
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    yield hub
+    server.shutdown()
+    server.server_close()
+    thread.join()

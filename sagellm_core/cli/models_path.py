@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sagellm_core.contract.errors import ModelNotFoundError
-
-from .registered import not_registered, registered_model_argument
+from .registered import registered_model, registered_model_argument
 from .report import print_json
 from .state import State, json_option
 
@@ -17,19 +15,16 @@ from .state import State, json_option
 @click.pass_obj
 def command(state: State, name: str) -> None:
     """Print where the registered model NAME lies."""
-    from sagellm_core.models import get_model_path
-    from sagellm_core.models.registry import find_model
+    from sagellm_core.models import ModelNotFoundError
 
-    path = get_model_path(name)
-    if path is None:
-        model = find_model(name)
-        if model is None:
-            raise not_registered(name)
+    model = registered_model(name)
+    if model.state != "ready":
+        what = "is gone." if model.state == "missing" else f"is incomplete: {model.problem}"
         raise ModelNotFoundError(
-            f"The model {name!r} is registered, but {model.path} is gone or empty.",
-            hint=f"Put it back, or run: sagellm models rm {name}",
+            f"The model {name!r} is registered, but {model.path} {what}",
+            hint=f"Put it back, download it again, or run: sagellm models rm {model.model_id}",
         )
     if state.json:
-        print_json({"model_id": name, "path": str(path)})
+        print_json({"model_id": model.model_id, "path": str(model.path)})
     else:
-        click.echo(str(path))
+        click.echo(str(model.path))

@@ -15,10 +15,12 @@ from .state import State, json_option
 @click.pass_obj
 def command(state: State, name: str) -> None:
     """Forget the model NAME. Its files are deleted only if they lie under the registry."""
-    from sagellm_core.models import delete_model
-    from sagellm_core.models.registry import find_model
+    from sagellm_core.models import delete_model, model_root
+    from sagellm_core.models.registry import list_models
 
-    model = find_model(name)
+    # Exactly this entry: what is looked up may be another revision, and is not deleted for it.
+    here = {model.model_id: model for model in list_models(model_root())}
+    model = here.get(name)
     if not delete_model(name):
         raise not_registered(name)
     kept = model is not None and model.path.exists()

@@ -55,6 +55,17 @@ def describe_directory(resolved: ResolvedModel) -> ModelDescription:
     )
 
 
+def check_directory(place: Path) -> None:
+    """Check that config.json parses and that every weight file is there and as long as it says.
+
+    :raises ModelFormatError: one is corrupt, truncated or missing.
+    :raises UnsafeModelError: there are pickle weights only.
+    :raises UnsupportedModelError: a tensor has a dtype that is unknown here.
+    """
+    _read_object(place / "config.json")
+    _read_weights(*find_weights(place))
+
+
 def find_weights(place: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
     """The weight files of a directory, and which tensor the index expects in which file.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagellm_core.contract.errors import ModelNotFoundError
 from sagellm_core.contract.model import ProgressCallback
@@ -11,11 +11,10 @@ from sagellm_core.contract.model import ProgressCallback
 from .local_path import exists, expand, missing_path_error
 from .resolved import ResolvedModel, resolved_at
 
-#: ``org/name`` or ``org/name@revision`` (huggingface.co naming rules: letters, digits, ``-._``).
-_HUB_REFERENCE = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]+))?",
-    re.ASCII,
-)
+if TYPE_CHECKING:
+    from .entry import ModelInfo
+    from .model_name import ModelName
+
 _WEIGHT_SUFFIXES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -28,9 +27,10 @@ def resolve(
     """Find the model that ``reference`` names.
 
     Tried in this order: an existing directory or file; ``package:DIST/FILE``, a file shipped in
-    an installed Python package; an id of the model registry; ``org/name[@revision]`` on the hub.
+    an installed Python package; an id of the model registry; on the hub,
+    ``org/name[@revision][:file.gguf]``: its local cache, then a download into the registry.
 
-    :param allow_download: whether a hub model that is not in the local cache may be downloaded.
+    :param allow_download: whether a hub model that is not on this machine may be downloaded.
     :param on_progress: told about the bytes of a download.
     :raises ModelNotFoundError: the reference leads nowhere.
     :raises ModelNotLocalError: it is on the hub only, and ``allow_download`` is false.
@@ -48,24 +48,48 @@ def resolve(
     if exists(place):
         return resolved_at(place, reference=text, source="path")
 
-    if not isinstance(reference, Path):
-        from .registry import find_model
+    if isinstance(reference, Path):
+        raise _leads_nowhere(text, place)
+    from .registry import find_model
 
-        entry = find_model(text)
-        if entry is not None:
-            return resolved_at(
-                entry.path, reference=text, source="registry", revision=entry.revision
-            )
-
-    hub = _HUB_REFERENCE.fullmatch(text)
-    if hub and not isinstance(reference, Path) and not _is_clearly_a_path(text):
+    name = _hub_name(text)
+    entry = find_model(text)
+    if entry is not None and not (name and allow_download and _is_better_fetched(entry, name)):
+        revision = entry.commit or entry.revision
+        return resolved_at(entry.path, reference=text, source="registry", revision=revision)
+    if name is not None:
         from .hub import find_on_hub
 
-        folder, revision = find_on_hub(
-            hub["repo"], hub["revision"], allow_download=allow_download, on_progress=on_progress
-        )
+        folder, revision = find_on_hub(name, allow_download=allow_download, on_progress=on_progress)
         return resolved_at(folder, reference=text, source="hub", revision=revision)
     raise _leads_nowhere(text, place)
+
+
+def _hub_name(text: str) -> ModelName | None:
+    """The hub's name for it, if it can be one: ``org/name[@revision][:file.gguf]``."""
+    from .model_name import ModelName, is_model_id
+
+    if not is_model_id(text):
+        return None
+    name = ModelName.parse(text)
+    if name.repo.count("/") != 1 or (not name.file and _is_clearly_a_path(text)):
+        return None
+    return name
+
+
+def _is_better_fetched(entry: ModelInfo, name: ModelName) -> bool:
+    """Whether the hub should be asked though the registry has something.
+
+    That is so for an interrupted download, and for another revision than the one asked for.
+    """
+    from .offline import offline_variable
+
+    if offline_variable():
+        return False
+    if entry.model_id != name.key and name.revision not in (entry.revision, entry.commit):
+        return True
+    is_download = entry.root is not None and entry.path.parent == entry.root
+    return is_download and not entry.is_foreign and not entry.is_complete
 
 
 def _as_text(reference: str | Path) -> str:

@@ -2,101 +2,107 @@
 
 On disk: ``<root>/metadata.json`` maps a model id to ``path``, ``revision``, ``size_bytes``,
 ``last_used`` (seconds since 1970) and ``tags``. Fields that are unknown here are kept. Models may
-lie under the root or anywhere else; those elsewhere are never deleted from disk.
+lie under the root, in ``org__name[__revision]/``, or anywhere else; those elsewhere are never
+deleted from disk.
+
+Without ``root``, looking up asks three registries: sagellm's own
+(``$SAGE_SAGELLM_MODEL_ROOT``, or ``~/.sage/models/sagellm``), which is the one that is written,
+SAGE's old vLLM registry, and that of isage 0.3. With ``root`` it asks that one alone.
+
+A look-up takes any string: one that cannot be an id is simply not registered. Functions that
+write refuse such an id with :class:`ModelRegistryError`.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import ModelRegistryError
-from .registry_file import RegistryFile, model_root
+from .deletion import delete_aside, is_ours, move_aside
+from .entry import ModelInfo, read_entries, read_entry, size_of, write_entry
+from .errors import DiskSpaceError, ModelNotFoundError, ModelRegistryError
+from .model_name import ModelName, require_text, split_key
+from .registry_file import RegistryFile
+from .registry_root import RegistryRoot, model_root, read_roots, written_root
+
+if TYPE_CHECKING:
+    from .adoption import Adoption, import_models
+    from .download import download_model, ensure_model_available
+    from .recommended import fetch_recommended_models
 
 __all__ = [
+    "Adoption",
     "ModelInfo",
+    "ModelNotFoundError",
+    "ModelRegistryError",
     "add_model",
     "delete_model",
+    "download_model",
+    "ensure_model_available",
+    "fetch_recommended_models",
     "find_model",
     "get_model_path",
+    "import_models",
     "list_models",
     "model_root",
     "touch_model",
 ]
 
-_ID = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*(@[\w.+-]+(/[\w.+-]+)*)?", re.ASCII)
-_ID_HINT = "Use letters, digits and . _ + - with '/' between parts, as in org/name@revision."
+_log = logging.getLogger("sagellm.models")
 
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """One registered model."""
-
-    model_id: str
-    #: Absolute; a directory or a GGUF file.
-    path: Path
-    revision: str
-    size_bytes: int
-    #: Seconds since 1970.
-    last_used: float
-    tags: tuple[str, ...]
-
-    @property
-    def size_mb(self) -> float:
-        """Size in units of 1024 x 1024 bytes."""
-        return self.size_bytes / (1024 * 1024)
-
-    @property
-    def last_used_iso(self) -> str:
-        """Last use as ISO 8601, UTC, in whole seconds."""
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.last_used))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry as plain data."""
-        return {
-            "model_id": self.model_id,
-            "path": str(self.path),
-            "revision": self.revision,
-            "size_bytes": self.size_bytes,
-            "last_used": self.last_used,
-            "tags": list(self.tags),
-        }
+#: Loaded on first use: looking a model up needs no network.
+_HOME = {
+    "Adoption": "adoption",
+    "import_models": "adoption",
+    "download_model": "download",
+    "ensure_model_available": "download",
+    "fetch_recommended_models": "recommended",
+}
 
 
 def list_models(root: Path | str | None = None) -> list[ModelInfo]:
-    """Every registered model, the one used last first.
+    """Every registered model, the one used last first; of two with one id, ours.
+
+    Entries whose files are gone or incomplete are there too: see :attr:`ModelInfo.state`.
 
     :raises ModelRegistryError: the registry cannot be read.
     """
-    file = RegistryFile.at(root)
-    models = [info for id_, entry in file.read().items() if (info := _info(file, id_, entry))]
-    return sorted(models, key=lambda info: (-info.last_used, info.model_id))
+    models: dict[str, ModelInfo] = {}
+    for place in read_roots(root):
+        for info in _read(place):
+            models.setdefault(info.model_id, info)
+    return sorted(models.values(), key=lambda info: (-info.last_used, info.model_id))
 
 
 def find_model(model_id: str, root: Path | str | None = None) -> ModelInfo | None:
-    """The entry of ``model_id``, or ``None``.
+    """The entry that ``model_id`` names, or ``None``; a whole model before an incomplete one.
 
-    :raises ModelRegistryError: the registry cannot be read.
+    ``org/name@revision`` also finds the commit of a download, and ``org/name`` the newest
+    revision where there is none of the default branch.
+
+    :raises ModelRegistryError: the registry cannot be read, or the id is no string.
     """
-    file = RegistryFile.at(root)
-    entry = file.read().get(model_id)
-    return None if entry is None else _info(file, model_id, entry)
+    found = _select(model_id, root)
+    return None if found is None else found[0]
 
 
 def get_model_path(model_id: str, root: Path | str | None = None) -> Path | None:
-    """Where a registered model lies; ``None`` if it is not registered, or gone from there.
+    """Where a registered model lies; ``None`` if it is not registered, gone, or incomplete.
 
-    :raises ModelRegistryError: the registry cannot be read.
+    What is missing of an incomplete one is logged.
+
+    :raises ModelRegistryError: the registry cannot be read, or the id is no string.
     """
-    info = find_model(model_id, root)
-    if info is None or not info.path.exists():
+    found = _select(model_id, root)
+    if found is None:
         return None
-    if info.path.is_dir() and not any(info.path.iterdir()):
-        return None  # an interrupted download leaves an empty directory: that is no model
+    info, problem = found
+    if problem:
+        _log.warning("The registered model %s cannot be used: %s", model_id, problem)
+        return None
     return info.path
 
 
@@ -119,22 +125,16 @@ def add_model(
     from .local_path import exists, expand, missing_path_error
     from .resolved import resolved_at
 
-    _check_id(model_id)
+    ModelName.parse(model_id)
     # Headers are read now, so that a model that cannot work is not discovered much later.
     wanted = expand(str(path))
     if not exists(wanted):
         raise missing_path_error(str(path), wanted)
     described = describe_resolved(resolved_at(wanted, reference=str(path), source="path"))
-    place = described.path
-    assert place is not None
-    entry = {
-        "path": str(place.resolve()),
-        "revision": revision,
-        "size_bytes": _size_of(place),
-        "last_used": time.time(),
-        "tags": list(tags),
-    }
-    file = RegistryFile.at(root)
+    assert described.path is not None
+    place = described.path.resolve()
+    entry = write_entry(place, revision, size_of(place), time.time(), tags, "")
+    file = RegistryFile(written_root(root))
     with file.change() as entries:
         if model_id in entries and not replace:
             taken = entries[model_id]
@@ -144,103 +144,144 @@ def add_model(
                 hint=f"Choose another id, or first run: sagellm models rm {model_id}",
             )
         entries[model_id] = entry
-    info = _info(file, model_id, entry)
+    info = read_entry(file.root, model_id, entry)
     assert info is not None
     return info
 
 
 def touch_model(model_id: str, root: Path | str | None = None) -> bool:
-    """Note that a model is used now; returns whether it is registered.
+    """Note that a model is used now; returns whether that was noted.
 
-    :raises ModelRegistryError: the registry is not writable.
+    It is not for a model that is registered by another program only: nothing is written there.
+
+    :raises ModelRegistryError: the registry is not writable, or the id is no string.
     """
-    file = RegistryFile.at(root)
+    require_text(model_id)
+    file = RegistryFile(written_root(root))
+    if not _fitting(read_entries(file.root, file.read()), model_id):
+        return False
     with file.change() as entries:
-        entry = entries.get(model_id)
-        if not isinstance(entry, dict):
+        found = _fitting(read_entries(file.root, entries), model_id)
+        if not found:
             return False
-        entry["last_used"] = time.time()
+        entries[found[0].model_id]["last_used"] = time.time()
     return True
 
 
 def delete_model(model_id: str, root: Path | str | None = None) -> bool:
     """Forget a model, and delete its files if they lie under the registry's root.
 
-    :returns: whether the id was registered.
-    :raises ModelRegistryError: the registry or the files cannot be changed.
+    What an unfinished download of it left is deleted too.
+
+    :param model_id: exactly as :func:`list_models` has it.
+    :returns: whether there was anything of that id.
+    :raises ModelRegistryError: the registry or the files cannot be changed; or the model is
+        registered by another program only, whose files are not ours to delete.
     """
-    file = RegistryFile.at(root)
+    require_text(model_id)
+    file = RegistryFile(written_root(root))
+    found = _forget(file, model_id)
+    if split_key(model_id).key == model_id and file.root.path.is_dir():
+        from .staging import discard_staging
+
+        found |= discard_staging(file.root.path, model_id)
+    if not found and root is None:
+        _refuse_foreign(model_id)
+    return found
+
+
+def _forget(file: RegistryFile, model_id: str) -> bool:
+    if model_id not in file.read():
+        return False
+    moved: dict[Path, Path] = {}
+    try:
+        found = _take_out(file, model_id, moved)
+    except DiskSpaceError:
+        if not moved:
+            raise
+        # On a full disk the registry can only be written once the model is gone.
+        for aside in moved.values():
+            delete_aside(aside)
+        return _take_out(file, model_id, {})
+    except ModelRegistryError:
+        for place, aside in moved.items():
+            aside.rename(place)
+        raise
+    for aside in moved.values():
+        delete_aside(aside)
+    return found
+
+
+def _take_out(file: RegistryFile, model_id: str, moved: dict[Path, Path]) -> bool:
     with file.change() as entries:
         if model_id not in entries:
             return False
-        info = _info(file, model_id, entries.pop(model_id))
-        others = [other for id_, entry in entries.items() if (other := _info(file, id_, entry))]
-        doomed = info.path if info and _is_ours(info.path, file.root, others) else None
-    if doomed is not None:
-        _delete(doomed)
+        info = read_entry(file.root, model_id, entries.pop(model_id))
+        if info and is_ours(info.path, file.root.path, read_entries(file.root, entries)):
+            aside = move_aside(info.path, file.root.path)
+            if aside is not None:
+                moved[info.path] = aside
     return True
 
 
-def _check_id(model_id: str) -> None:
-    if not isinstance(model_id, str) or not _ID.fullmatch(model_id) or ".." in model_id:
-        raise ModelRegistryError(
-            f"{str(model_id)[:80]!r} cannot be the id of a model.", hint=_ID_HINT
-        )
-    if len(model_id) > 200:
-        raise ModelRegistryError(
-            f"The id has {len(model_id)} characters; at most 200 are allowed.", hint=_ID_HINT
-        )
+def _select(model_id: str, root: Path | str | None) -> tuple[ModelInfo, str] | None:
+    """The entry that an id names, and what is wrong with that model."""
+    require_text(model_id)
+    first = None
+    for place in read_roots(root):
+        for info in _fitting(_read(place), model_id):
+            problem = info.problem
+            if not problem:
+                return info, ""
+            first = first or (info, problem)
+    return first
 
 
-def _info(file: RegistryFile, model_id: str, entry: Any) -> ModelInfo | None:
-    """An entry as data; ``None`` where someone else wrote one without a path."""
-    path = entry.get("path") if isinstance(entry, Mapping) else None
-    if not isinstance(path, str) or not path or "\0" in path:
-        return None
-    size, used, tags = entry.get("size_bytes"), entry.get("last_used"), entry.get("tags")
-    revision = entry.get("revision")
-    return ModelInfo(
-        model_id=model_id,
-        path=file.root / path,  # an absolute path stays as it is
-        revision=revision if isinstance(revision, str) else "",
-        size_bytes=size if type(size) is int and size >= 0 else 0,
-        last_used=float(used) if type(used) in (int, float) and 0 <= used < 2**36 else 0.0,
-        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
-    )
+def _refuse_foreign(model_id: str) -> None:
+    for place in read_roots(None):
+        if not place.is_foreign:
+            continue
+        for info in _read(place):
+            if info.model_id == model_id:
+                raise ModelRegistryError(
+                    f"The model {model_id!r} is registered in {place.path}, which belongs to "
+                    f"another program; sagellm reads it and deletes nothing there.",
+                    hint=f"To delete it nevertheless, pass that directory as root, or delete "
+                    f"{info.path} yourself.",
+                )
 
 
-def _size_of(place: Path) -> int:
-    if place.is_file():
-        return place.stat().st_size
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-
-
-def _is_ours(path: Path, root: Path, others: Sequence[ModelInfo]) -> bool:
-    """Whether deleting ``path`` touches nothing but this one model of the registry."""
-    # The link itself may be deleted, never what it points to: so only the parent is resolved.
-    place = path.parent.resolve() / path.name
-    base = root.resolve()
-    if place.name in ("", "..") or place == base or not place.is_relative_to(base):
-        return False
-    if place in (base / "metadata.json", base / "metadata.json.lock"):
-        return False
-    return not any(
-        other.path.resolve().is_relative_to(place) or place.is_relative_to(other.path.resolve())
-        for other in others
-    )
-
-
-def _delete(place: Path) -> None:
-    import shutil
-
+def _read(place: RegistryRoot) -> list[ModelInfo]:
     try:
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
-    except OSError as error:
-        raise ModelRegistryError(
-            f"The model is forgotten, but {error.filename or place} could not be deleted: "
-            f"{error.strerror}.",
-            hint=f"Delete {place} yourself.",
-        ) from error
+        return read_entries(place, RegistryFile(place).read())
+    except ModelRegistryError as error:
+        if not place.is_foreign:
+            raise
+        # What another program's registry says is a bonus: ours works without it.
+        _log.warning("%s", error.message)
+        return []
+
+
+def _fitting(models: Sequence[ModelInfo], model_id: str) -> list[ModelInfo]:
+    """The entries that an id may mean, the best first."""
+    exact = [info for info in models if info.model_id == model_id]
+    wanted = split_key(model_id)
+    near = []
+    for info in models:
+        name = split_key(info.model_id)
+        if info.model_id == model_id or (name.repo, name.file) != (wanted.repo, wanted.file):
+            continue
+        if not wanted.revision or wanted.revision in (info.revision, info.commit):
+            near.append(info)
+    return exact + sorted(near, key=lambda info: -info.last_used)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{home}", __package__), name)
+    globals()[name] = value
+    return value

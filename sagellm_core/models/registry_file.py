@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,76 +14,77 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelRegistryError
+from .errors import DiskSpaceError, ModelRegistryError
+from .registry_root import RegistryRoot
+
+_log = logging.getLogger("sagellm.models")
+#: A hundred thousand models; what is larger is no registry, and is not read.
+_MAX_BYTES = 64 * 1024 * 1024
+#: What writing to a full place ends in.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def model_root() -> Path:
-    """``$SAGE_SAGELLM_MODEL_ROOT``, or ``~/.sage/models/sagellm``; read anew at each call."""
-    configured = os.environ.get("SAGE_SAGELLM_MODEL_ROOT", "").strip()
-    try:
-        if configured:
-            return Path(configured).expanduser().absolute()
-        return Path("~/.sage/models/sagellm").expanduser()
-    except RuntimeError as error:
-        raise ModelRegistryError(
-            f"The model registry's place cannot be told: {error}",
-            hint="Set SAGE_SAGELLM_MODEL_ROOT to a directory.",
-        ) from error
+class _CorruptError(Exception):
+    """``args[0]`` says what is wrong with the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryFile:
-    """``metadata.json`` under ``root``."""
+    """``metadata.json`` under a root."""
 
-    root: Path
+    root: RegistryRoot
     #: How long another process may hold the lock.
     lock_seconds: float = 10.0
-
-    @classmethod
-    def at(cls, root: Path | str | None) -> RegistryFile:
-        """The file under ``root``, or under :func:`model_root`."""
-        return cls(model_root() if root is None else Path(root).expanduser().absolute())
 
     @property
     def path(self) -> Path:
         """Where it is."""
-        return self.root / "metadata.json"
+        return self.root.path / "metadata.json"
 
     def read(self) -> dict[str, Any]:
-        """Its entries. A corrupt file is set aside with a warning and counts as empty.
+        """Its entries.
+
+        A corrupt file is set aside and built anew, with a warning; where that is not possible,
+        or not ours to do, it is built in memory at each call.
 
         :raises ModelRegistryError: it cannot be read.
         """
-        entries = self._parse()
-        if entries is None:
-            try:
-                with self._locked():
-                    entries = self._parse_or_set_aside()
-            except ModelRegistryError:
-                self._warn("is corrupt, and cannot be set aside; it counts as empty")
-                entries = {}
-        return entries
+        try:
+            return self._parse()
+        except _CorruptError as corrupt:
+            if not self.root.is_foreign:
+                try:
+                    with self._locked():
+                        return self._parse_or_rebuild()
+                except ModelRegistryError:
+                    pass
+            entries = self._rebuilt()
+            self._warn(f"{corrupt}, and is left as it is; {len(entries)} models were found on disk")
+            return entries
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Any]]:
         """Its entries, written back when the block ends without an exception.
 
         :raises ModelRegistryError: it cannot be locked or written.
+        :raises DiskSpaceError: the disk is full; the file is as it was before.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
         with self._locked():
-            entries = self._parse_or_set_aside()
+            entries = self._parse_or_rebuild()
             before = json.dumps(entries)
             yield entries
             if json.dumps(entries) != before:
                 self._write(entries)
 
-    def _parse(self) -> dict[str, Any] | None:
-        """The entries, or ``None`` when the file is corrupt."""
+    def _parse(self) -> dict[str, Any]:
         try:
+            size = self.path.stat().st_size
+            if size > _MAX_BYTES:
+                raise _CorruptError(f"has {size} bytes, and {_MAX_BYTES} are the most")
             value = json.loads(self.path.read_bytes().decode("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
@@ -91,30 +93,44 @@ class RegistryFile:
                 f"The model registry {self.path} cannot be read: {error.strerror or error}.",
                 hint="Check its permissions, or set SAGE_SAGELLM_MODEL_ROOT.",
             ) from error
-        except (ValueError, RecursionError):
-            return None
-        return value if isinstance(value, dict) else None
+        except (ValueError, RecursionError) as error:
+            raise _CorruptError("is corrupt") from error
+        if not isinstance(value, dict):
+            raise _CorruptError("is corrupt")
+        return value
 
-    def _parse_or_set_aside(self) -> dict[str, Any]:
-        entries = self._parse()
-        if entries is not None:
-            return entries
-        number = 1
-        while (aside := self.path.with_name(f"metadata.json.corrupt-{number}")).exists():
-            number += 1
+    def _parse_or_rebuild(self) -> dict[str, Any]:
         try:
-            self.path.rename(aside)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        self._warn(f"was corrupt and is now {aside.name}; a new registry begins")
-        return {}
+            return self._parse()
+        except _CorruptError as corrupt:
+            entries = self._rebuilt()
+            number = 1
+            while (aside := self.path.with_name(f"metadata.json.corrupt-{number}")).exists():
+                number += 1
+            try:
+                self.path.rename(aside)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            self._write(entries)
+            self._warn(f"{corrupt} and is now {aside.name}; {len(entries)} models were found again")
+            return entries
+
+    def _rebuilt(self) -> dict[str, Any]:
+        from .rebuild import rebuild
+
+        try:
+            small = self.path.stat().st_size <= _MAX_BYTES
+            text = self.path.read_bytes().decode("utf-8", "replace") if small else ""
+        except OSError:
+            text = ""
+        return rebuild(self.root.path, text)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             # The file stays: whoever waits for a lock on a file that is deleted meanwhile would
             # get it beside the next one, who makes a new file.
-            lock = os.open(self.root / "metadata.json.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            lock = os.open(self.root.path / "metadata.json.lock", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
@@ -138,33 +154,35 @@ class RegistryFile:
                     ) from error
             except OSError as error:  # a file system without locks
                 raise self._unwritable(error) from error
-            time.sleep(0.02)
+            time.sleep(0.01)
 
     def _write(self, entries: dict[str, Any]) -> None:
-        temporary = None
+        # One name is enough, as only the holder of the lock writes; what a killed process left
+        # under it, or a link that someone put there, goes first.
+        new = self.root.path / ".metadata.json.new"
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=self.root, prefix=".metadata-", delete=False
-            ) as file:
-                temporary = Path(file.name)
-                json.dump(entries, file, indent=2, ensure_ascii=False)
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                file.write(json.dumps(entries, indent=2, ensure_ascii=False).encode())
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path)
+            new.replace(self.path)
         except OSError as error:
+            new.unlink(missing_ok=True)
             raise self._unwritable(error) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> ModelRegistryError:
+        message = (
+            f"The model registry under {self.root.path} cannot be written: "
+            f"{error.strerror or error}."
+        )
+        if error.errno in FULL:
+            return DiskSpaceError(message, hint="Free some space; nothing was changed.")
         return ModelRegistryError(
-            f"The model registry under {self.root} cannot be written: {error.strerror or error}.",
+            message,
             hint="Check its permissions, or set SAGE_SAGELLM_MODEL_ROOT to a directory that you "
             "may write to.",
         )
 
     def _warn(self, what: str) -> None:
-        import logging
-
-        logging.getLogger("sagellm.models").warning("The model registry %s %s.", self.path, what)
+        _log.warning("The model registry %s %s.", self.path, what)

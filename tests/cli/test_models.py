@@ -72,7 +72,7 @@ def test_names_that_are_refused(sagellm: Callable[..., Any], model: Path, name: 
 def test_a_model_that_is_gone(sagellm: Callable[..., Any], model: Path) -> None:
     sagellm("models", "add", "tiny", str(model))
     model.rename(model.parent / "elsewhere")
-    assert "(missing)" in sagellm("models", "list").stdout
+    assert "  missing  " in sagellm("models", "list").stdout
     done = sagellm("models", "path", "tiny")
     assert done.returncode == 1
     assert "gone" in done.stderr

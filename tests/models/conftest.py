@@ -71,6 +71,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     monkeypatch.setenv("SAGE_SAGELLM_MODEL_ROOT", str(home / "registry"))
+    for name in ("SAGE_LLM_MODEL_ROOT", "XDG_DATA_HOME", "SAGELLM_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from sagellm_core.models import (
     touch_model,
 )
 from sagellm_core.models.registry_file import RegistryFile
+from sagellm_core.models.registry_root import RegistryRoot
 
 
 @pytest.fixture
@@ -198,9 +199,10 @@ def test_a_root_that_is_read_only(hf_dir: Path, root: Path) -> None:
 
 def test_a_lock_that_is_held_is_not_waited_for_for_ever(root: Path) -> None:
     root.mkdir(parents=True)
-    file = RegistryFile(root, lock_seconds=0.1)
+    place = RegistryRoot(root)
+    file = RegistryFile(place, lock_seconds=0.1)
     with (
-        RegistryFile(root).change(),
+        RegistryFile(place).change(),
         pytest.raises(ModelRegistryError, match=r"locked by another process for 0\.1 s"),
         file.change(),
     ):
