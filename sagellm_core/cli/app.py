@@ -43,6 +43,8 @@ def _disabled(
         "plugins": ("plugins", "List the providers, or explain which one is chosen."),
         "doctor": ("doctor", "Look for what is wrong with this installation."),
         "models": ("models", "Names for models on this machine."),
+        "llm": ("llm", "The commands of 'sage llm'."),
+        "pipeline": ("pipeline", "Create and run pipelines over your documents."),
         "version": ("version", "Show versions."),
         "completion": ("completion", "Print the completion script of a shell."),
     },

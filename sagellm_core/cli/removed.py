@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import click
@@ -18,7 +18,7 @@ def say_removed(what: str, instead: str, context: click.Context | None = None) -
     raise click.UsageError(f"{what} was removed, with vLLM. {instead}", context)
 
 
-def removed_flag(name: str, instead: str) -> Any:
+def removed_flag(name: str, instead: str) -> Callable[[Any], Any]:
     """Add the hidden flag ``name``, which only says what to type instead.
 
     :param instead: a sentence; ``{command}`` in it becomes the command as it was typed, as in
@@ -40,9 +40,7 @@ def refuse_vllm(option: str, value: str, context: click.Context) -> None:
     :param option: the option that it was given to, as in ``--engine``.
     """
     if value.lower() == "vllm":
-        say_removed(
-            f"{option} {value}", f"Type: {context.command_path} {option} sagellm", context
-        )
+        say_removed(f"{option} {value}", f"Type: {context.command_path} {option} sagellm", context)
 
 
 class GroupWithRemoved(LazyGroup):
