@@ -84,6 +84,20 @@ def test_why_of_a_backend_by_name(sagellm: Callable[..., Any], zoo: Any) -> None
     assert "there is no /dev/n" in explained["error"]["message"]
 
 
+def test_why_for_embedding(sagellm: Callable[..., Any], plugin_site: Any) -> None:
+    plugin_site.add("goodgpu", capabilities="frozenset({'generate'})")
+    plugin_site.add("vecgpu", capabilities="frozenset({'embed'})")
+    only = {"SAGELLM_PLUGINS": "goodgpu,vecgpu"}
+    for flags, chosen, reason in (
+        (["--embed"], "vecgpu", "does not embed"),
+        ([], "goodgpu", "only embeds"),
+    ):
+        done = sagellm("plugins", "why", *flags, "--json", path=plugin_site.path, env=only)
+        found = json.loads(done.stdout)["candidates"]
+        assert [each["name"] for each in found if each["chosen"]] == [chosen]
+        assert any(reason in each["rejection"]["message"] for each in found if each["rejection"])
+
+
 def _finding(done: Any, about: str) -> list[dict[str, str]]:
     return [each for each in json.loads(done.stdout)["findings"] if each["about"] == about]
 
