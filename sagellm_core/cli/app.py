@@ -43,6 +43,7 @@ def _disabled(
         "plugins": ("plugins", "List the providers, or explain which one is chosen."),
         "doctor": ("doctor", "Look for what is wrong with this installation."),
         "models": ("models", "Names for models on this machine."),
+        "config": ("config", "Show, check or write the configuration."),
         "llm": ("llm", "The commands of 'sage llm'."),
         "pipeline": ("pipeline", "Create and run pipelines over your documents."),
         "version": ("version", "Show versions."),

@@ -86,7 +86,7 @@ class Document:
             for index, item in enumerate(node.value):
                 yield item, item, index
 
-    def guarded(self, action: Any, node: yaml.Node) -> Any:
+    def guarded(self, action: Any, node: yaml.Node | None) -> Any:
         """The result of ``action``; what it raises becomes a problem."""
         try:
             return action()

@@ -67,7 +67,7 @@ def decode(path: Path, data: bytes) -> str:
 
     :raises ProblemFound: other bytes; with their offset.
     """
-    encoding = next((name for mark, name in _UTF16 if data.startswith(mark)), "utf-8")
+    encoding = encoding_of(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -83,6 +83,11 @@ def decode(path: Path, data: bytes) -> str:
                 "Save it as UTF-8, as with: iconv -f latin1 -t utf-8",
             )
         ) from None
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding that YAML's rules give these bytes."""
+    return next((name for mark, name in _UTF16 if data.startswith(mark)), "utf-8")
 
 
 def _whole(path: Path, message: str, hint: str) -> ProblemFound:

@@ -19,19 +19,21 @@ class Loader(yaml.SafeLoader):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        #: ``id`` of a key's node to the span ``(start, end)`` of the alias that is its value.
-        self.alias_spans: dict[int, tuple[int, int]] = {}
+        #: ``(id of the collection, id of the key or the index)`` to the span ``(start, end)`` of
+        #: the alias that stands there.
+        self.alias_spans: dict[tuple[int, int], tuple[int, int]] = {}
         self._flat: set[int] = set()
         self._merged = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As the base class; notes where aliases stand."""
-        if self.check_event(yaml.AliasEvent) and isinstance(index, yaml.Node):
+        if self.check_event(yaml.AliasEvent) and index is not None:
             event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
             start, end = event.start_mark, event.end_mark
             assert start is not None, "events of a text have marks"
             assert end is not None, "events of a text have marks"
-            self.alias_spans[id(index)] = (start.index, end.index)
+            place = id(index) if isinstance(index, yaml.Node) else index
+            self.alias_spans[id(parent), place] = (start.index, end.index)
         return super().compose_node(parent, index)
 
     def key_of(self, node: yaml.Node) -> Hashable:
