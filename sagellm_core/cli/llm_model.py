@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .group import LazyGroup
-from .removed import refuse_vllm, say_removed
+from .removed import say_removed
 
 #: Flags that SAGE's commands had and ours need not: nothing is asked for, and progress is shown
 #: on terminals alone.
@@ -36,19 +36,19 @@ class _ModelGroup(LazyGroup):
 def _without_old_words(ctx: click.Context, name: str, words: list[str]) -> list[str]:
     """``words`` as the commands know them.
 
-    :raises click.UsageError: one that was removed; the message says what to type instead.
+    :raises RemovedError: one that was removed; the message says what to type instead.
+    :raises click.UsageError: an engine that is not there.
     """
     kept: list[str] = []
     left = iter(words)
     for word in left:
         option, equals, value = word.partition("=")
         if word == "--vllm":
-            say_removed(
-                "--vllm", f"There is one registry now. Type: {ctx.command_path} {name}", ctx
-            )
+            say_removed("--vllm", f"There is one registry now. Type: {ctx.command_path} {name}")
         elif option in ("-e", "--engine"):
             engine = value if equals else next(left, "")
-            refuse_vllm("--engine", engine, ctx)
+            if engine.lower() == "vllm":
+                say_removed(f"--engine {engine}", f"Type: {ctx.command_path} {name}")
             if engine != "sagellm":
                 raise click.UsageError(f"There is no engine {engine!r}; there is sagellm.", ctx)
         elif option in ("-m", "--model"):

@@ -85,9 +85,7 @@ def _plugins(state: State) -> dict[str, Any]:
     )
     message = f"sagellm-core {__version__}; providers: {named or 'none'}"
     hint = "" if entries else "Each device has its own: pip install sagellm-NAME"
-    return _part(
-        "ok" if entries else "error", message, hint, core=__version__, installed=installed
-    )
+    return _part("ok" if entries else "error", message, hint, core=__version__, installed=installed)
 
 
 def _choice(state: State) -> dict[str, Any]:

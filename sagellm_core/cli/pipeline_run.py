@@ -28,6 +28,7 @@ def command(state: State, file: Path, words: tuple[str, ...]) -> int:
         return _run_program(file, words)
     from .log import show_log
 
+    state.json |= "--json" in words
     show_log(state)
     _show_progress()
     from sagellm_core.pipeline.creation import program_module

@@ -10,12 +10,18 @@ import click
 from .group import LazyGroup
 
 
-def say_removed(what: str, instead: str, context: click.Context | None = None) -> NoReturn:
+class RemovedError(click.ClickException):
+    """Something that was removed was typed. One line says what to type; no usage before it."""
+
+    exit_code = 2
+
+
+def say_removed(what: str, instead: str) -> NoReturn:
     """End the command: ``what`` is gone, and ``instead`` is what to type or do.
 
-    :raises click.UsageError: always; its exit code is 2.
+    :raises RemovedError: always; its exit code is 2.
     """
-    raise click.UsageError(f"{what} was removed, with vLLM. {instead}", context)
+    raise RemovedError(f"{what} was removed, with vLLM. {instead}")
 
 
 def removed_flag(name: str, instead: str) -> Callable[[Any], Any]:
@@ -27,7 +33,7 @@ def removed_flag(name: str, instead: str) -> Callable[[Any], Any]:
 
     def refuse(context: click.Context, _: click.Parameter, given: bool) -> None:
         if given:
-            say_removed(name, instead.format(command=context.command_path), context)
+            say_removed(name, instead.format(command=context.command_path))
 
     return click.option(
         name, is_flag=True, hidden=True, expose_value=False, is_eager=True, callback=refuse
@@ -40,7 +46,7 @@ def refuse_vllm(option: str, value: str, context: click.Context) -> None:
     :param option: the option that it was given to, as in ``--engine``.
     """
     if value.lower() == "vllm":
-        say_removed(f"{option} {value}", f"Type: {context.command_path} {option} sagellm", context)
+        say_removed(f"{option} {value}", f"Type: {context.command_path} {option} sagellm")
 
 
 class GroupWithRemoved(LazyGroup):
@@ -61,5 +67,5 @@ class GroupWithRemoved(LazyGroup):
         instead = self.removed.get(args[0])
         if instead is not None and not ctx.resilient_parsing:
             group = ctx.command_path
-            say_removed(f"'{group} {args[0]}'", instead.format(group=group), ctx)
+            say_removed(f"'{group} {args[0]}'", instead.format(group=group))
         return super().resolve_command(ctx, args)

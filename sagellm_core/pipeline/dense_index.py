@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sagellm_core.embedding.arrays import numpy
+
 from .documents import Chunk, Passage
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ class DenseIndex:
 
     def search(self, question: str, top_k: int = 5) -> list[Passage]:
         """The ``top_k`` nearest chunks, nearest first; of equals, the earlier chunk."""
-        import numpy
-
         vector = self._embedder.embed([question], normalize=self._normalize)[0]
         scores = self.vectors @ vector
-        best = numpy.argsort(-scores, kind="stable")[:top_k]
+        best = numpy().argsort(-scores, kind="stable")[:top_k]
         return [Passage(self.chunks[at], float(scores[at])) for at in best]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagellm_core.contract import ConfigurationError
+from sagellm_core.embedding.arrays import numpy
 
 from .dense_index import DenseIndex
 from .documents import Chunk, document_files, read_chunks
@@ -79,10 +80,9 @@ def _read(path: Path, stamp: str) -> tuple[list[Chunk], Any] | None:
     """Chunks and vectors, or ``None`` where they have to be computed."""
     import zipfile
 
-    import numpy
-
+    np = numpy()
     try:
-        with numpy.load(path, allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             said = json.loads(archive["about"].tobytes())
             if said["stamp"] != stamp:
                 return None
@@ -93,24 +93,23 @@ def _read(path: Path, stamp: str) -> tuple[list[Chunk], Any] | None:
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         log.warning("%s is no index of this pipeline (%s); it is built anew.", path, error)
         return None
-    if vectors.dtype != numpy.float32 or vectors.ndim != 2 or len(vectors) != len(chunks):
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(chunks):
         log.warning("%s is no index of this pipeline; it is built anew.", path)
         return None
     return chunks, vectors
 
 
 def _write(path: Path, stamp: str, index: DenseIndex) -> None:
-    import numpy
-
+    np = numpy()
     said = {"stamp": stamp, "chunks": [[chunk.text, chunk.source] for chunk in index.chunks]}
-    about = numpy.frombuffer(json.dumps(said, ensure_ascii=True).encode(), dtype=numpy.uint8)
+    about = np.frombuffer(json.dumps(said, ensure_ascii=True).encode(), dtype=np.uint8)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Another run may read or write it at the same time: a whole file takes its place.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                numpy.savez(file, about=about, vectors=index.vectors)
+                np.savez(file, about=about, vectors=index.vectors)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -38,9 +38,7 @@ def register(subparsers: Any) -> None:
                     "'sage %s' is another plugin's; sagellm's is there as: sagellm %s", name, name
                 )
                 continue
-            parser = subparsers.add_parser(
-                name, help=text, add_help=False, prefix_chars=_NO_PREFIX
-            )
+            parser = subparsers.add_parser(name, help=text, add_help=False, prefix_chars=_NO_PREFIX)
             parser.add_argument("sagellm_words", nargs=argparse.REMAINDER)
             parser.set_defaults(_handler=_handler(name))
         except Exception as error:
