@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sagellm_torch import DenseLinear, DeviceAdapter, DeviceMemory, DTypeChoice, Linear
+from sagellm_torch import (
+    DenseLinear,
+    DeviceAdapter,
+    DeviceMemory,
+    DTypeChoice,
+    Linear,
+    ResidualLinear,
+)
 
 from sagellm_core.contract import ConfigurationError
 
 from .footprint import tied_copy_bytes
 from .memory import read_memory
-from .packed_linear import PackedLinear, packing_available
+from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
 
 _ROOT = Path("/")
@@ -66,6 +73,20 @@ class CPUAdapter(DeviceAdapter):
         if not self._packs(weight.nbytes, shared=shared):
             return DenseLinear(weight, bias, shared=shared)
         return PackedLinear(weight, bias)
+
+    def activated_linear(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str
+    ) -> Linear:
+        """Packed, with the activation fused, where oneDNN is there."""
+        if not self._packing:
+            return super().activated_linear(weight, bias, activation)
+        return PackedLinear(weight, bias, activation=activation)
+
+    def residual_linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> ResidualLinear:
+        """Packed, with the addition fused, where oneDNN is there."""
+        if not self._packing:
+            return super().residual_linear(weight, bias)
+        return PackedResidualLinear(weight, bias)
 
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
         """A packed copy of a tied output layer stands beside the embedding."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sagellm_torch.architecture import DecoderConfig
+from sagellm_torch.architecture import (
+    DecoderConfig,
+    is_encoder,
+    read_decoder_config,
+    read_encoder_config,
+)
+
+from sagellm_core.contract import ModelDescription, ModelFormat
 
 #: Weights and KV cache are float32.
 BYTES_PER_ELEMENT = 4
@@ -18,8 +25,22 @@ def tied_copy_bytes(embedding_bytes: int) -> int:
     return embedding_bytes if embedding_bytes <= LARGEST_TIED_COPY else 0
 
 
-def bytes_needed(config: DecoderConfig) -> int:
-    """Weights and a minimal KV cache."""
+def bytes_needed(model: ModelDescription) -> int | None:
+    """Weights, and a minimal KV cache for a decoder; ``None`` where that cannot be told.
+
+    :raises UnsupportedModelError: the config asks for something that is not computed.
+    :raises ModelFormatError: the config is damaged.
+    """
+    if model.format is ModelFormat.GGUF:
+        # Its sizes stand in metadata of another spelling; its parameters are counted.
+        count = model.parameter_count
+        return None if count is None else count * BYTES_PER_ELEMENT
+    if is_encoder(model.model_type):
+        return read_encoder_config(model.config).parameter_count * BYTES_PER_ELEMENT
+    return _decoder_bytes(read_decoder_config(model.config))
+
+
+def _decoder_bytes(config: DecoderConfig) -> int:
     cache = config.kv_elements_per_token * _MINIMAL_CONTEXT
     needed = (config.parameter_count + cache) * BYTES_PER_ELEMENT
     if config.tie_word_embeddings:

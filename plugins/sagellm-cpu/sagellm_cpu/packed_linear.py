@@ -14,13 +14,28 @@ import torch
 _LAYOUT_ROWS = 16
 
 
+#: Activations that oneDNN applies to its product, and its name and kind of each.
+_FUSED = {
+    "gelu": ("gelu", "none"),
+    "gelu_new": ("gelu", "tanh"),
+    "gelu_pytorch_tanh": ("gelu", "tanh"),
+    "relu": ("relu", ""),
+    "silu": ("swish", ""),
+    "swish": ("swish", ""),
+}
+
+
 def packing_available() -> bool:
     """Whether this torch has oneDNN's linear operators, and they work here."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
+    weight, ones, two = torch.eye(2, 3), torch.ones(1, 3), torch.ones(1, 2)
     try:
-        layer = PackedLinear(torch.eye(2, 3), None)
-        return torch.equal(layer(torch.ones(1, 3)), torch.ones(1, 2))
+        return (
+            torch.equal(PackedLinear(weight, None)(ones), two)
+            and torch.equal(PackedLinear(weight, None, activation="relu")(ones), two)
+            and torch.equal(PackedResidualLinear(weight, None)(ones, two), two + two)
+        )
     except (AttributeError, RuntimeError):
         # Builds without the operators, or for processors that they do not support.
         return False
@@ -31,14 +46,18 @@ class PackedLinear:
 
     :param weight: [out, in], float32.
     :param bias: [out], or ``None``.
+    :param activation: applied to the product while it is in the processor's cache.
     """
 
-    __slots__ = ("_bias", "_forward", "_nbytes", "_packed")
+    __slots__ = ("_bias", "_forward", "_kind", "_name", "_nbytes", "_packed")
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _LAYOUT_ROWS)
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, activation: str | None = None
+    ) -> None:
+        self._packed = _pack(weight)
         self._bias = bias
         self._nbytes = weight.nbytes
+        self._name, self._kind = _FUSED[activation] if activation else ("none", "")
         self._forward = torch.ops.mkldnn._linear_pointwise.default
 
     @property
@@ -47,6 +66,33 @@ class PackedLinear:
         return self._nbytes
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """``x @ weight.T + bias``, [T, in] -> [T, out]."""
-        product: torch.Tensor = self._forward(x, self._packed, self._bias, "none", [], "")
+        """``activation(x @ weight.T + bias)``, [T, in] -> [T, out]."""
+        product: torch.Tensor = self._forward(
+            x, self._packed, self._bias, self._name, [], self._kind
+        )
         return product
+
+
+class PackedResidualLinear:
+    """A packed linear layer that adds its product to what is there already.
+
+    :param weight: [out, in], float32.
+    :param bias: [out], or ``None``.
+    """
+
+    __slots__ = ("_bias", "_forward", "_packed")
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self._packed = _pack(weight)
+        self._bias = bias
+        self._forward = torch.ops.mkldnn._linear_pointwise.binary
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias + residual``, [T, in] and [T, out] -> [T, out]."""
+        total: torch.Tensor = self._forward(x, residual, self._packed, self._bias, "add")
+        return total
+
+
+def _pack(weight: torch.Tensor) -> torch.Tensor:
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _LAYOUT_ROWS)
+    return packed

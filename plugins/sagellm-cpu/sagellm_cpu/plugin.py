@@ -10,6 +10,8 @@ from sagellm_core.contract import (
     DeviceClass,
     DeviceInfo,
     DeviceState,
+    Embedder,
+    EmbedderConfig,
     Finding,
     LoadAnswer,
     LoadedModel,
@@ -28,6 +30,8 @@ from sagellm_core.contract import (
 from .memory import read_memory
 from .processor import read_flags, read_name, usable_threads
 
+_CAPABILITIES = frozenset({Capability.GENERATE, Capability.LOGPROBS, Capability.EMBED})
+
 
 @hookimpl
 def sagellm_plugin_info() -> PluginInfo:
@@ -36,7 +40,7 @@ def sagellm_plugin_info() -> PluginInfo:
         name="cpu",
         vendor="any",
         device_class=DeviceClass.CPU,
-        capabilities=frozenset({Capability.GENERATE, Capability.LOGPROBS}),
+        capabilities=_CAPABILITIES,
         description="Any CPU, through torch, in float32",
     )
 
@@ -58,29 +62,26 @@ def sagellm_detect_devices(env: Mapping[str, str], root: Path) -> Sequence[Devic
 
 @hookimpl
 def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
-    """Whether the native decoder covers the model."""
-    from sagellm_torch.architecture import check_supported, read_decoder_config
-
-    from .footprint import BYTES_PER_ELEMENT, bytes_needed
-
+    """Whether the native decoder or encoder covers the model, and what it can be opened for."""
     if model.format is ModelFormat.UNRESOLVED:
         return LoadAnswer(
             verdict=LoadVerdict.NO,
             reason=f"{model.reference!r} was not resolved to model files.",
             hint="Pass a directory with safetensors, or a .gguf file.",
         )
+    from sagellm_torch.purpose import capabilities_of
+
+    from .footprint import bytes_needed
+
     try:
-        check_supported(model.model_type, model.architecture)
-        if model.format is ModelFormat.SAFETENSORS:
-            needed = bytes_needed(read_decoder_config(model.config))
-            return LoadAnswer(verdict=LoadVerdict.YES, bytes_needed=needed)
+        found = capabilities_of(model, _CAPABILITIES)
+        needed = bytes_needed(model)
     except SageLLMError as error:
         return LoadAnswer(verdict=LoadVerdict.NO, reason=error.message, hint=error.hint)
-    # A GGUF's sizes stand in metadata of another spelling; its parameters are counted.
-    count = model.parameter_count
     return LoadAnswer(
         verdict=LoadVerdict.YES,
-        bytes_needed=None if count is None else count * BYTES_PER_ELEMENT,
+        bytes_needed=needed,
+        capabilities=None if found == _CAPABILITIES else found,
     )
 
 
@@ -103,6 +104,15 @@ def sagellm_open_runner(model: LoadedModel, config: RunnerConfig) -> Runner:
 
     assert isinstance(model, TorchModel), "core hands back what sagellm_load_model returned"
     return open_runner(model, config)
+
+
+@hookimpl
+def sagellm_open_embedder(model: LoadedModel, config: EmbedderConfig) -> Embedder:
+    """An embedder over the loaded model."""
+    from sagellm_torch import TorchModel, open_embedder
+
+    assert isinstance(model, TorchModel), "core hands back what sagellm_load_model returned"
+    return open_embedder(model, config)
 
 
 @hookimpl

@@ -1,7 +1,8 @@
 """The kit that turns a torch device into a sagellm provider.
 
-A vendor derives a :class:`DeviceAdapter`, and answers ``sagellm_load_model`` and
-``sagellm_open_runner`` with :func:`load_model` and :func:`open_runner`. Names load on first
+A vendor derives a :class:`DeviceAdapter`, and answers ``sagellm_load_model``,
+``sagellm_open_runner`` and ``sagellm_open_embedder`` with :func:`load_model`,
+:func:`open_runner` and :func:`open_embedder`. Names load on first
 use: ``import sagellm_torch`` imports no torch, and :mod:`sagellm_torch.architecture` never
 does, so that a plugin can answer ``sagellm_can_load`` without it.
 """
@@ -15,16 +16,22 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .adapter import DeviceAdapter, DeviceMemory, DTypeChoice
     from .architecture import (
+        SUPPORTED_ENCODER_TYPES,
         SUPPORTED_MODEL_TYPES,
         DecoderConfig,
+        EncoderConfig,
         check_supported,
+        is_encoder,
         read_decoder_config,
+        read_encoder_config,
     )
     from .attention import AttentionConfig
+    from .embedding import TorchEmbedder, open_embedder
+    from .embedding.pack import Group
     from .kv_cache import CacheShape, KVCache
-    from .linear import DenseLinear, Linear
+    from .linear import DenseLinear, Linear, ResidualLinear
     from .loading import load_model
-    from .model import TorchModel
+    from .model import DecoderModel, EncoderModel, TorchModel
     from .runner import TorchRunner, open_runner
     from .step import DecodeStep, PrefillStep, Segment
 
@@ -32,16 +39,26 @@ _HOME = {
     "DTypeChoice": "adapter",
     "DeviceAdapter": "adapter",
     "DeviceMemory": "adapter",
+    "SUPPORTED_ENCODER_TYPES": "architecture",
     "SUPPORTED_MODEL_TYPES": "architecture",
     "DecoderConfig": "architecture",
+    "EncoderConfig": "architecture",
     "check_supported": "architecture",
+    "is_encoder": "architecture",
     "read_decoder_config": "architecture",
+    "read_encoder_config": "architecture",
     "AttentionConfig": "attention",
+    "TorchEmbedder": "embedding",
+    "open_embedder": "embedding",
+    "Group": "embedding.pack",
     "CacheShape": "kv_cache",
     "KVCache": "kv_cache",
     "DenseLinear": "linear",
     "Linear": "linear",
+    "ResidualLinear": "linear",
     "load_model": "loading",
+    "DecoderModel": "model",
+    "EncoderModel": "model",
     "TorchModel": "model",
     "TorchRunner": "runner",
     "open_runner": "runner",
@@ -51,25 +68,35 @@ _HOME = {
 }
 
 __all__ = [
+    "SUPPORTED_ENCODER_TYPES",
     "SUPPORTED_MODEL_TYPES",
     "AttentionConfig",
     "CacheShape",
     "DTypeChoice",
     "DecodeStep",
     "DecoderConfig",
+    "DecoderModel",
     "DenseLinear",
     "DeviceAdapter",
     "DeviceMemory",
+    "EncoderConfig",
+    "EncoderModel",
+    "Group",
     "KVCache",
     "Linear",
     "PrefillStep",
+    "ResidualLinear",
     "Segment",
+    "TorchEmbedder",
     "TorchModel",
     "TorchRunner",
     "check_supported",
+    "is_encoder",
     "load_model",
+    "open_embedder",
     "open_runner",
     "read_decoder_config",
+    "read_encoder_config",
 ]
 
 

@@ -15,9 +15,12 @@ import torch
 from sagellm_core.contract import ConfigurationError
 
 from . import attention
+from .activations import ACTIVATIONS
 from .attention import AttentionConfig, GatherWorkspace
+from .embedding.full_attention import attend_full
+from .embedding.pack import Group
 from .kv_cache import CacheShape, KVCache
-from .linear import DenseLinear, Linear, merge
+from .linear import ActivatedLinear, AddedLinear, DenseLinear, Linear, ResidualLinear, merge
 from .rotary import rotate
 from .step import DecodeStep, PrefillStep
 
@@ -56,6 +59,8 @@ class DeviceAdapter:
 
     #: Provider options that this device knows, by name.
     option_names: Sequence[str] = ()
+    #: Tokens that go through the model in one pass of embedding; a longer text goes alone.
+    embedding_tokens: int = 16_384
 
     def __init__(self, device: str, options: Mapping[str, Any] | None = None) -> None:
         self.device = torch.device(device)
@@ -123,6 +128,19 @@ class DeviceAdapter:
         weight, bias = merge(weights, biases)
         return self.linear(weight, bias)
 
+    def activated_linear(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str
+    ) -> Linear:
+        """Prepare a linear layer with an activation after it.
+
+        :param activation: a key of :data:`sagellm_torch.activations.ACTIVATIONS`.
+        """
+        return ActivatedLinear(self.linear(weight, bias), ACTIVATIONS[activation])
+
+    def residual_linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> ResidualLinear:
+        """Prepare a linear layer whose product is added to what is there already."""
+        return AddedLinear(self.linear(weight, bias))
+
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
         """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""
         return 0
@@ -147,6 +165,22 @@ class DeviceAdapter:
         """
         attention.write(layer, key, value, step.write_index)
         return attention.attend_prefill(query, key, value, layer, step, config, self._workspace)
+
+    def attend_full(
+        self,
+        qkv: torch.Tensor,
+        groups: Sequence[Group],
+        num_heads: int,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attend within packed texts, every token to every other of its text: encoders.
+
+        :param qkv: [T, 3 * num_heads * head_dim]: queries, keys and values side by side.
+        :param groups: texts of one length, which lie side by side, longest first.
+        :param bias: added to scaled scores, [num_heads, longest, longest], or ``None``.
+        :returns: [T, num_heads * head_dim].
+        """
+        return attend_full(qkv, groups, num_heads, bias)
 
     def attend_decode(
         self,

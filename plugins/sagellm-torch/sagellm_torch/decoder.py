@@ -6,31 +6,16 @@ devices are methods of :class:`DeviceAdapter`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 import torch.nn.functional as F
 
+from .activations import ACTIVATIONS
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig
 from .attention import AttentionConfig
 from .kv_cache import KVCache
 from .step import DecodeStep, PrefillStep
 from .weights import DecoderWeights, LayerWeights
-
-
-def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
-_ACTIVATIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "silu": F.silu,
-    "swish": F.silu,
-    "gelu": F.gelu,
-    "gelu_pytorch_tanh": _gelu_tanh,
-    "gelu_new": _gelu_tanh,
-    "relu": F.relu,
-}
 
 
 class Decoder:
@@ -42,7 +27,7 @@ class Decoder:
         self.config = config
         self._weights = weights
         self._adapter = adapter
-        self._activation = _ACTIVATIONS[config.activation]
+        self._activation = ACTIVATIONS[config.activation]
         self._attention = [
             AttentionConfig(
                 num_heads=config.num_heads,
@@ -54,6 +39,11 @@ class Decoder:
             )
             for layer in config.layers
         ]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it can give logits; without a head it only embeds."""
+        return self._weights.head is not None
 
     def decode(self, step: DecodeStep, cache: KVCache) -> torch.Tensor:
         """Write each row's key and value into the cache; logits [B, vocab]."""
@@ -68,7 +58,23 @@ class Decoder:
         """
         return self._forward(step, cache)
 
+    def hidden_states(self, step: PrefillStep, cache: KVCache) -> torch.Tensor:
+        """Hidden states after the last norm, [T, hidden], or of the rows that the step wants."""
+        hidden = self._hidden(step, cache)
+        assert hidden is not None, "an embedding step wants rows"
+        return hidden
+
     def _forward(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
+        hidden = self._hidden(step, cache)
+        if hidden is None:
+            return None
+        head = self._weights.head
+        assert head is not None, "runners open only over models with a head"
+        logits = head(hidden).float()
+        cap = self.config.logit_softcap
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def _hidden(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
         config, weights = self.config, self._weights
         hidden = F.embedding(step.tokens, weights.embedding)  # [T, H]
         if config.embedding_scale != 1.0:
@@ -91,10 +97,7 @@ class Decoder:
             if layer.post_mlp_norm is not None:
                 mixed = self._norm(mixed, layer.post_mlp_norm)
             hidden = hidden + mixed
-        logits = weights.head(self._norm(hidden, weights.final_norm)).float()
-        if config.logit_softcap is not None:
-            logits = torch.tanh(logits / config.logit_softcap) * config.logit_softcap
-        return logits
+        return self._norm(hidden, weights.final_norm)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config.norm_eps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -20,6 +20,46 @@ class Linear(Protocol):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``."""
         ...
+
+
+class ResidualLinear(Protocol):
+    """A linear layer that adds its product to what is there already."""
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias + residual``, [T, out]; ``residual`` is left as it is."""
+        ...
+
+
+class ActivatedLinear:
+    """A linear layer and an activation after it."""
+
+    __slots__ = ("_activation", "_linear")
+
+    def __init__(self, linear: Linear, activation: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._linear = linear
+        self._activation = activation
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the layer."""
+        return self._linear.nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``activation(x @ weight.T + bias)``."""
+        return self._activation(self._linear(x))
+
+
+class AddedLinear:
+    """A linear layer and an addition after it."""
+
+    __slots__ = ("_linear",)
+
+    def __init__(self, linear: Linear) -> None:
+        self._linear = linear
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias + residual``."""
+        return self._linear(x).add_(residual)
 
 
 class DenseLinear:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,17 +13,19 @@ from sagellm_core.contract import (
     InsufficientMemoryError,
     LoadOptions,
     ModelDescription,
+    ModelFormat,
     UnsupportedOptionError,
 )
 
-from .adapter import DTYPES, DeviceAdapter
-from .architecture import DecoderConfig, read_decoder_config
+from .adapter import DTYPES, DeviceAdapter, DTypeChoice
+from .architecture import is_encoder, read_decoder_config, read_encoder_config
 from .checkpoint import open_checkpoint
 from .decoder import Decoder
 from .memory_errors import is_memory_error
-from .model import TorchModel
+from .model import DecoderModel, EncoderModel, TorchModel
 from .tokenization import load_tokenizer
-from .weights import load_weights
+from .tokenization.tokenizer import FastTokenizer
+from .weights import HEAD, load_weights
 
 
 def load_model(
@@ -37,31 +40,31 @@ def load_model(
     :raises InsufficientMemoryError: the weights do not fit; found out before reading them.
     """
     _check_options(options)
+    if description.format is ModelFormat.SAFETENSORS and is_encoder(description.model_type):
+        return _load_encoder(description, adapter, options)
+    return _load_decoder(description, adapter, options)
+
+
+def _load_decoder(
+    description: ModelDescription, adapter: DeviceAdapter, options: LoadOptions
+) -> DecoderModel:
     checkpoint = open_checkpoint(description)
     try:
         config = read_decoder_config(checkpoint.config)
-        stored = DTYPES.get(description.weight_dtype)
-        choice = adapter.choose_dtype(options.dtype, stored)
-        total = config.parameter_count * choice.dtype.itemsize
-        _check_memory(description, config, adapter, choice.dtype, total)
-        report = _Progress(options, total)
-        # Not inference mode: it is a thread's own, and a checkpoint may read in several.
-        with torch.no_grad():
-            try:
-                weights = load_weights(checkpoint, config, adapter, choice.dtype, report.add)
-            except (MemoryError, RuntimeError) as error:
-                if not is_memory_error(error):
-                    raise
-                raise InsufficientMemoryError(
-                    f"Memory ran out while loading {description.reference!r} "
-                    f"({_gib(total)} of weights).",
-                    hint="Free memory, or use a smaller model.",
-                ) from error
-        report.finish()
+        choice = _choose_dtype(description, adapter, options)
+        count = config.parameter_count
+        if not config.tie_word_embeddings and HEAD not in checkpoint.names():
+            count -= config.embedding_count
+        total = count * choice.dtype.itemsize
+        head = config.embedding_count * choice.dtype.itemsize
+        copies = adapter.linear_copies(head, shared=config.tie_word_embeddings)
+        _check_memory(description, adapter, choice.dtype, total + copies)
+        with _loading(description, options, total) as report:
+            weights = load_weights(checkpoint, config, adapter, choice.dtype, report)
         eos = _eos_token_ids(checkpoint.generation_config, checkpoint.config)
     finally:
         checkpoint.close()
-    return TorchModel(
+    return DecoderModel(
         description=description,
         tokenizer=load_tokenizer(description, options.cache_dir),
         decoder=Decoder(config, weights, adapter),
@@ -70,6 +73,66 @@ def load_model(
         eos_token_ids=eos,
         notes=(choice.note,) if choice.note else (),
     )
+
+
+def _load_encoder(
+    description: ModelDescription, adapter: DeviceAdapter, options: LoadOptions
+) -> EncoderModel:
+    from .embedding.encoder import Encoder
+    from .embedding.encoder_weights import load_encoder_weights
+    from .embedding.opening import ENCODER_POOLING
+    from .embedding.recipe import read_recipe
+
+    checkpoint = open_checkpoint(description)
+    try:
+        config = read_encoder_config(checkpoint.config)
+        recipe = read_recipe(description, default_pooling=ENCODER_POOLING)
+        choice = _choose_dtype(description, adapter, options)
+        total = config.parameter_count * choice.dtype.itemsize
+        _check_memory(description, adapter, choice.dtype, total)
+        with _loading(description, options, total) as report:
+            weights = load_encoder_weights(checkpoint, config, adapter, choice.dtype, report)
+    finally:
+        checkpoint.close()
+    tokenizer = load_tokenizer(description, options.cache_dir)
+    if recipe.lower_case and isinstance(tokenizer, FastTokenizer):
+        tokenizer.lower_case()
+    return EncoderModel(
+        description=description,
+        tokenizer=tokenizer,
+        encoder=Encoder(config, weights, adapter),
+        recipe=recipe,
+        adapter=adapter,
+        dtype=choice.dtype,
+        notes=(choice.note,) if choice.note else (),
+    )
+
+
+@contextmanager
+def _loading(
+    description: ModelDescription, options: LoadOptions, total: int
+) -> Iterator[Callable[[int], None]]:
+    """Report progress, and running out of memory, while weights are read."""
+    progress = _Progress(options, total)
+    # Not inference mode: it is a thread's own, and a checkpoint may read in several.
+    with torch.no_grad():
+        try:
+            yield progress.add
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_error(error):
+                raise
+            raise InsufficientMemoryError(
+                f"Memory ran out while loading {description.reference!r} "
+                f"({_gib(total)} of weights).",
+                hint="Free memory, or use a smaller model.",
+            ) from error
+    progress.finish()
+
+
+def _choose_dtype(
+    description: ModelDescription, adapter: DeviceAdapter, options: LoadOptions
+) -> DTypeChoice:
+    return adapter.choose_dtype(options.dtype, DTYPES.get(description.weight_dtype))
 
 
 def _check_options(options: LoadOptions) -> None:
@@ -86,18 +149,10 @@ def _check_options(options: LoadOptions) -> None:
 
 
 def _check_memory(
-    description: ModelDescription,
-    config: DecoderConfig,
-    adapter: DeviceAdapter,
-    dtype: torch.dtype,
-    weight_bytes: int,
+    description: ModelDescription, adapter: DeviceAdapter, dtype: torch.dtype, needed: int
 ) -> None:
     memory = adapter.memory()
-    if memory is None:
-        return
-    head = config.embedding_count * dtype.itemsize
-    needed = weight_bytes + adapter.linear_copies(head, shared=config.tie_word_embeddings)
-    if needed > memory.free:
+    if memory is not None and needed > memory.free:
         raise InsufficientMemoryError(
             f"{description.reference!r} needs {_gib(needed)} for its weights in "
             f"{str(dtype).removeprefix('torch.')}; {_gib(memory.free)} of {_gib(memory.total)} "

@@ -1,36 +1,41 @@
-"""A model whose weights are on the device."""
+"""Models whose weights are on the device."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 
 from sagellm_core.contract import EngineClosedError, ModelDescription, Tokenizer
 
 from .adapter import DeviceAdapter
-from .architecture import DecoderConfig
+from .architecture import DecoderConfig, EncoderConfig
 from .decoder import Decoder
+
+if TYPE_CHECKING:
+    from .embedding.encoder import Encoder
+    from .embedding.recipe import Recipe
 
 
 class TorchModel:
-    """The kit's :class:`~sagellm_core.contract.LoadedModel`."""
+    """The kit's :class:`~sagellm_core.contract.LoadedModel`: what all kinds have in common."""
 
     def __init__(
         self,
         *,
         description: ModelDescription,
         tokenizer: Tokenizer,
-        decoder: Decoder,
         adapter: DeviceAdapter,
         dtype: torch.dtype,
-        eos_token_ids: frozenset[int],
-        notes: tuple[str, ...],
+        max_model_len: int,
+        eos_token_ids: frozenset[int] = frozenset(),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._description = description
         self._tokenizer = tokenizer
-        self._decoder: Decoder | None = decoder
-        self._config = decoder.config
         self._adapter = adapter
         self._dtype = dtype
+        self._max_model_len = max_model_len
         self._eos_token_ids = eos_token_ids
         self._notes = notes
 
@@ -47,7 +52,7 @@ class TorchModel:
     @property
     def max_model_len(self) -> int:
         """Longest sequence, prompt and output together, in tokens."""
-        return self._config.max_position_embeddings
+        return self._max_model_len
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -60,6 +65,11 @@ class TorchModel:
         return str(self._dtype).removeprefix("torch.")
 
     @property
+    def torch_dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self._dtype
+
+    @property
     def quantization(self) -> str:
         """Weights are kept as they compute."""
         return "none"
@@ -70,14 +80,56 @@ class TorchModel:
         return self._notes
 
     @property
-    def config(self) -> DecoderConfig:
-        """The decoder's parameters."""
-        return self._config
-
-    @property
     def adapter(self) -> DeviceAdapter:
         """The device it is on."""
         return self._adapter
+
+    def close(self) -> None:
+        """Give the weights back. May be called twice."""
+        self._adapter.release()
+
+    def _closed(self) -> EngineClosedError:
+        return EngineClosedError(
+            f"The model {self._description.reference!r} was closed.", hint="Load it again."
+        )
+
+
+class DecoderModel(TorchModel):
+    """A decoder: it generates, where its checkpoint has an output layer, and embeds."""
+
+    def __init__(
+        self,
+        *,
+        description: ModelDescription,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        adapter: DeviceAdapter,
+        dtype: torch.dtype,
+        eos_token_ids: frozenset[int],
+        notes: tuple[str, ...],
+    ) -> None:
+        super().__init__(
+            description=description,
+            tokenizer=tokenizer,
+            adapter=adapter,
+            dtype=dtype,
+            max_model_len=decoder.config.max_position_embeddings,
+            eos_token_ids=eos_token_ids,
+            notes=notes,
+        )
+        self._decoder: Decoder | None = decoder
+        self._config = decoder.config
+        self._generates = decoder.has_head
+
+    @property
+    def generates(self) -> bool:
+        """Whether it has an output layer; without one it only embeds."""
+        return self._generates
+
+    @property
+    def config(self) -> DecoderConfig:
+        """The decoder's parameters."""
+        return self._config
 
     @property
     def decoder(self) -> Decoder:
@@ -86,12 +138,62 @@ class TorchModel:
         :raises EngineClosedError: the model was closed.
         """
         if self._decoder is None:
-            raise EngineClosedError(
-                f"The model {self._description.reference!r} was closed.", hint="Load it again."
-            )
+            raise self._closed()
         return self._decoder
 
     def close(self) -> None:
         """Give the weights back. May be called twice."""
         self._decoder = None
-        self._adapter.release()
+        super().close()
+
+
+class EncoderModel(TorchModel):
+    """A bidirectional encoder: it only embeds."""
+
+    def __init__(
+        self,
+        *,
+        description: ModelDescription,
+        tokenizer: Tokenizer,
+        encoder: Encoder,
+        recipe: Recipe,
+        adapter: DeviceAdapter,
+        dtype: torch.dtype,
+        notes: tuple[str, ...],
+    ) -> None:
+        super().__init__(
+            description=description,
+            tokenizer=tokenizer,
+            adapter=adapter,
+            dtype=dtype,
+            max_model_len=encoder.config.max_length,
+            notes=notes,
+        )
+        self._encoder: Encoder | None = encoder
+        self._config = encoder.config
+        self._recipe = recipe
+
+    @property
+    def config(self) -> EncoderConfig:
+        """The encoder's parameters."""
+        return self._config
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its files say that texts are embedded."""
+        return self._recipe
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder.
+
+        :raises EngineClosedError: the model was closed.
+        """
+        if self._encoder is None:
+            raise self._closed()
+        return self._encoder
+
+    def close(self) -> None:
+        """Give the weights back. May be called twice."""
+        self._encoder = None
+        super().close()

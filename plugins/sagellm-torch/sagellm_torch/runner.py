@@ -14,12 +14,13 @@ from sagellm_core.contract import (
     PrefillRow,
     RunnerConfig,
     RunnerError,
+    UnsupportedModelError,
 )
 
 from .kv_cache import KVCache
 from .long_context import TokenHistory
 from .memory_errors import device_memory_errors
-from .model import TorchModel
+from .model import DecoderModel, TorchModel
 from .rotary import RotaryTable
 from .sampling import RowState, sample
 from .sizing import cache_shape
@@ -35,7 +36,14 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
     :raises InsufficientMemoryError: the KV cache asked for does not fit.
     :raises ConfigurationError: ``max_model_len`` is beyond the model's, or a number is not
         positive.
+    :raises UnsupportedModelError: the model only embeds.
     """
+    if not isinstance(model, DecoderModel) or not model.generates:
+        kind = model.description.architecture or model.description.model_type
+        raise UnsupportedModelError(
+            f"{model.description.reference!r} ({kind}) has no output layer: it only embeds.",
+            hint="Use EmbeddingEngine, or a model that generates text.",
+        )
     for name in ("max_slots", "max_model_len", "block_size"):
         if getattr(config, name) < 1:
             raise ConfigurationError(
@@ -57,7 +65,7 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
 class TorchRunner:
     """The kit's :class:`~sagellm_core.contract.Runner`. Open it with :func:`open_runner`."""
 
-    def __init__(self, model: TorchModel, config: RunnerConfig) -> None:
+    def __init__(self, model: DecoderModel, config: RunnerConfig) -> None:
         self._model = model
         self._adapter = model.adapter
         self._device = model.adapter.device

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import torch
 
-from sagellm_core.contract import ModelFormatError, UnsupportedModelError
+from sagellm_core.contract import UnsupportedModelError
 
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig
 from .checkpoint import Checkpoint
 from .linear import Linear
 from .rotary import interleave_pairs
+from .tensor_reader import TensorReader
 
+#: The output layer, which checkpoints of base models do not have.
+HEAD = "lm_head.weight"
 #: Buffers of old checkpoints that are computed, not loaded.
 _COMPUTED = re.compile(r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.masked_bias$")
 
@@ -46,7 +49,8 @@ class DecoderWeights:
     embedding: torch.Tensor
     layers: list[LayerWeights]
     final_norm: torch.Tensor
-    head: Linear
+    #: ``None``: the checkpoint has no output layer, so the model only embeds.
+    head: Linear | None
 
 
 def load_weights(
@@ -68,10 +72,12 @@ def load_weights(
     layers = [reader.layer(index) for index in range(config.num_layers)]
     final_norm = reader.norm("model.norm")
     if config.tie_word_embeddings:
-        reader.used.add("lm_head.weight")
-        head = adapter.linear(embedding, None, shared=True)
+        reader.used.add(HEAD)
+        head: Linear | None = adapter.linear(embedding, None, shared=True)
+    elif HEAD not in reader.names:
+        head = None
     else:
-        weight = reader.take("lm_head.weight", config.vocab_size, config.hidden_size)
+        weight = reader.take(HEAD, config.vocab_size, config.hidden_size)
         head = adapter.linear(weight, None)
     _refuse_leftovers(reader.names, reader.used, config)
     return DecoderWeights(embedding=embedding, layers=layers, final_norm=final_norm, head=head)
@@ -96,7 +102,7 @@ def _refuse_leftovers(names: Collection[str], used: set[str], config: DecoderCon
         )
 
 
-class _Reader:
+class _Reader(TensorReader):
     def __init__(
         self,
         checkpoint: Checkpoint,
@@ -105,31 +111,8 @@ class _Reader:
         dtype: torch.dtype,
         on_bytes: Callable[[int], None],
     ) -> None:
-        self._checkpoint = checkpoint
+        super().__init__(checkpoint, adapter, dtype, on_bytes)
         self._config = config
-        self._adapter = adapter
-        self._dtype = dtype
-        self._on_bytes = on_bytes
-        self.names = frozenset(checkpoint.names())
-        self.used: set[str] = set()
-
-    def take(self, name: str, *shape: int) -> torch.Tensor:
-        """A tensor on the device, in the compute type; its shape is checked."""
-        if name not in self.names:
-            raise ModelFormatError(
-                f"The checkpoint has no tensor {name!r} (expected shape {list(shape)}).",
-                hint="Its files are incomplete: fetch the model again.",
-            )
-        tensor = self._checkpoint.tensor(name, self._dtype)
-        if tuple(tensor.shape) != shape:
-            raise ModelFormatError(
-                f"The tensor {name!r} has shape {list(tensor.shape)}; the config says "
-                f"{list(shape)}.",
-                hint="Use the config.json that was published with these weights.",
-            )
-        self.used.add(name)
-        self._on_bytes(tensor.nbytes)
-        return tensor.to(self._adapter.device)
 
     def norm(self, prefix: str, size: int | None = None) -> torch.Tensor:
         """A norm's weight, ready to multiply with."""

@@ -9,6 +9,7 @@ from sagellm_core.contract.errors import ModelFormatError, UnsupportedModelError
 
 from .config_fields import ConfigFields
 from .decoder_config import DecoderConfig
+from .encoders import SUPPORTED_ENCODER_TYPES
 from .gemma import read_gemma, read_gemma2, read_gemma3
 from .shared_fields import all_sliding, shared_arguments
 
@@ -58,14 +59,16 @@ def check_supported(model_type: str, architecture: str = "") -> None:
     named = architecture or model_type or "(unnamed)"
     raise UnsupportedModelError(
         f"The architecture {named!r} (model_type {model_type!r}) is not supported.",
-        hint=f"The native decoder covers: {', '.join(SUPPORTED_MODEL_TYPES)}.",
+        hint=f"The native decoder covers: {', '.join(SUPPORTED_MODEL_TYPES)}; the native encoder, "
+        f"for embedding: {', '.join(SUPPORTED_ENCODER_TYPES)}.",
     )
 
 
 def _architecture_fits(architecture: str) -> bool:
-    # A config for classification or embedding names a family but has another head.
+    # A config for classification names a family but has another head; one that ends with
+    # "Model" has none, which is enough to embed.
     return not architecture or architecture.endswith(
-        ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+        ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
     )
 
 

@@ -20,6 +20,30 @@ def read_json(path: Path) -> dict[str, Any]:
 
     :raises ModelFormatError: unreadable, not JSON, or not an object.
     """
+    value = _read(path)
+    if not isinstance(value, dict):
+        raise _of_another_kind(path, value, "an object")
+    return value
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """A JSON array from a file.
+
+    :raises ModelFormatError: unreadable, not JSON, or not an array.
+    """
+    value = _read(path)
+    if not isinstance(value, list):
+        raise _of_another_kind(path, value, "an array")
+    return value
+
+
+def _of_another_kind(path: Path, value: object, wanted: str) -> ModelFormatError:
+    return ModelFormatError(
+        f"{path} holds a JSON {type(value).__name__}; {wanted} was expected.", hint=_INCOMPLETE
+    )
+
+
+def _read(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > _MAX_JSON_BYTES:
@@ -27,19 +51,13 @@ def read_json(path: Path) -> dict[str, Any]:
                 f"{path} has {size} bytes, too many for a JSON file of a model.",
                 hint="Put the right file in its place.",
             )
-        value = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise ModelFormatError(
             f"{path} could not be read: {error.strerror or error}.", hint=_INCOMPLETE
         ) from error
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{path} is not valid JSON: {error}.", hint=_INCOMPLETE) from error
-    if not isinstance(value, dict):
-        raise ModelFormatError(
-            f"{path} holds a JSON {type(value).__name__}; an object was expected.",
-            hint=_INCOMPLETE,
-        )
-    return value
 
 
 def weight_files(directory: Path) -> dict[Path, frozenset[str]]:

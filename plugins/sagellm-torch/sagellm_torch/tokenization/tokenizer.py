@@ -55,6 +55,48 @@ class FastTokenizer:
             ids: list[int] = self._pipeline.encode(text, add_special_tokens=add_special_tokens).ids
         except (TypeError, UnicodeEncodeError) as error:
             raise _not_text(text) from error
+        self._check(ids)
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included; several at once on all processors.
+
+        :raises InvalidRequestError: a text is no string, or not Unicode.
+        :raises TokenizerError: a token of one is not one of the model's.
+        """
+        for text in texts:
+            if not isinstance(text, str):  # a pair would be joined
+                raise _not_text(text)
+        try:
+            encodings = self._pipeline.encode_batch_fast([*texts])
+        except (TypeError, UnicodeEncodeError) as error:
+            raise next(_not_text(text) for text in texts if not _is_text(text)) from error
+        every: list[list[int]] = [encoding.ids for encoding in encodings]
+        for ids in every:
+            self._check(ids)
+        return every
+
+    def frame(self) -> tuple[int, int]:
+        """How many special tokens are put before a text, and how many after it."""
+        text = "a"
+        plain = self.encode(text, add_special_tokens=False)
+        framed = self.encode(text)
+        added = len(framed) - len(plain)
+        before = next((n for n in range(added + 1) if framed[n : n + len(plain)] == plain), added)
+        return before, added - before
+
+    def lower_case(self) -> None:
+        """Lower the case of texts from now on, where the tokenizer does not do so already."""
+        from tokenizers import normalizers
+
+        present: Any = self._pipeline.normalizer
+        steps = list(present) if isinstance(present, normalizers.Sequence) else [present]
+        if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+            self._pipeline.normalizer = normalizers.Sequence(
+                [normalizers.Lowercase(), *([present] if present is not None else [])]
+            )
+
+    def _check(self, ids: Sequence[int]) -> None:
         if ids and max(ids) >= self._vocab_size:
             foreign = max(ids)
             raise TokenizerError(
@@ -62,7 +104,6 @@ class FastTokenizer:
                 f"to the tokenizer; the model has {self._vocab_size} tokens.",
                 hint="Leave that token out, or use the tokenizer that belongs to the model.",
             )
-        return ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of ``token_ids``; ids that have no token decode to nothing.
@@ -111,6 +152,10 @@ def _not_text(text: object) -> InvalidRequestError:
         f"The text has a lone surrogate at position {position}, so it is not Unicode.",
         hint="Decode the input with errors='replace'.",
     )
+
+
+def _is_text(text: object) -> bool:
+    return isinstance(text, str) and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _size(pipeline: tokenizers.Tokenizer) -> int:

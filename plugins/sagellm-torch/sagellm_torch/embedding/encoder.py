@@ -1,0 +1,78 @@
+"""The encoder: one forward pass for every supported BERT-like family."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from sagellm_torch.adapter import DeviceAdapter
+from sagellm_torch.architecture import EncoderConfig
+
+from .encoder_weights import EncoderWeights, Norm
+from .pack import Pack
+from .relative_bias import relative_bias
+
+
+class Encoder:
+    """An encoder over weights that are on the device."""
+
+    def __init__(
+        self, config: EncoderConfig, weights: EncoderWeights, adapter: DeviceAdapter
+    ) -> None:
+        self.config = config
+        self._weights = weights
+        self._adapter = adapter
+        #: [heads, n, n] for the longest text so far.
+        self._bias: torch.Tensor | None = None
+
+    def hidden_states(self, pack: Pack, rows: torch.Tensor | None) -> torch.Tensor:
+        """Token vectors of the last layer, [T, hidden].
+
+        :param rows: rows of ``T`` that are wanted; ``None``: all.
+        """
+        weights, heads = self._weights, self.config.num_heads
+        hidden = F.embedding(pack.tokens, weights.words)
+        hidden += F.embedding(self._positions(pack), weights.positions)
+        hidden = self._norm(hidden, weights.norm)
+        bias = self._bias_for(pack.lengths[0])
+        last = len(weights.layers) - 1
+        for index, layer in enumerate(weights.layers):
+            mixed = self._adapter.attend_full(layer.qkv(hidden), pack.groups, heads, bias)
+            if index == last and rows is not None:
+                # Past the last attention only the rows that are pooled matter.
+                mixed, hidden = mixed.index_select(0, rows), hidden.index_select(0, rows)
+            hidden = self._norm(layer.output(mixed, hidden), layer.attention_norm)
+            hidden = self._norm(layer.down(layer.up(hidden), hidden), layer.output_norm)
+        return hidden
+
+    def close(self) -> None:
+        """Let go of what was kept between passes."""
+        self._bias = None
+
+    def _norm(self, x: torch.Tensor, norm: Norm) -> torch.Tensor:
+        return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, self.config.norm_eps)
+
+    def _positions(self, pack: Pack) -> torch.Tensor:
+        first, pad = self.config.first_position, self.config.pad_token_id
+        places = pack.positions()
+        if first == 0:
+            return places
+        # These families count only tokens that are no padding, and all padding has one place: it
+        # can stand inside a text whose author spelled it out.
+        real = pack.tokens != pad
+        if bool(real.all()):
+            return places + first
+        before = torch.cumsum(real, 0) - real.long()
+        starts = torch.repeat_interleave(
+            before.index_select(0, pack.first_rows()),
+            torch.tensor(pack.lengths, device=pack.device),
+        )
+        return torch.where(real, before - starts + first, pad)
+
+    def _bias_for(self, length: int) -> torch.Tensor | None:
+        weight = self._weights.relative
+        if weight is None:
+            return None
+        if self._bias is None or self._bias.shape[1] < length:
+            self._bias = relative_bias(weight, length)
+        return self._bias
