@@ -46,7 +46,7 @@ def _section(context: click.Context, _: click.Parameter, value: str) -> str:
     # SAGE's command took the name below `generator`.
     name = value if "." in value else f"generator.{value}"
     if name == "generator.vllm":
-        say_removed(f"The section {name}", "Leave --section out: it is generator.sagellm.", context)
+        say_removed(f"The section {name}", "Leave --section out: it is generator.sagellm.")
     return name
 
 
