@@ -43,12 +43,15 @@ def read_bytes(path: Path) -> bytes:
     try:
         # Not blocking: opening a pipe that nobody writes to would wait for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
                 raise _whole(path, f"is {kind}.", "Name a YAML file.")
-            data = file.read(LARGEST + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                data = file.read(LARGEST + 1)
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         raise _whole(path, "there is no such file.", "Check the path.") from None
     except OSError as error:
