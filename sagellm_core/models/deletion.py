@@ -11,9 +11,11 @@ from pathlib import Path
 from .entry import ModelInfo
 from .errors import ModelRegistryError
 
-#: Under the root: staging directories and locks of downloads, and what is being deleted.
+#: Under the root: staging directories and locks of downloads.
 WORK_DIRECTORY = ".downloads"
-_PREFIX = "trash-"
+#: Under the root: what is being deleted. Beside the models, as on a full disk no directory can
+#: be made for it.
+_PREFIX = ".trash-"
 
 
 def is_ours(path: Path, root: Path, others: Sequence[ModelInfo]) -> bool:
@@ -46,9 +48,8 @@ def move_aside(place: Path, root: Path) -> Path | None:
     """
     if not os.path.lexists(place):
         return None
-    aside = root / WORK_DIRECTORY / f"{_PREFIX}{uuid.uuid4().hex}"
+    aside = root / f"{_PREFIX}{uuid.uuid4().hex}"
     try:
-        aside.parent.mkdir(exist_ok=True)
         place.rename(aside)
     except OSError as error:
         raise ModelRegistryError(
