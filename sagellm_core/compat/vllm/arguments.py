@@ -153,6 +153,8 @@ class LLMArguments:
     generator: dict[str, Any]
     #: Whether embeddings are wanted and no text.
     embeds: bool
+    #: Whether text is wanted; neither: what the model is for.
+    generates: bool
     #: Requests without a seed of their own get one derived from it; ``None``: random ones.
     seed: int | None
     #: ``auto``, ``vllm`` or a directory.
@@ -202,6 +204,7 @@ def read_arguments(model: Any, arguments: Mapping[str, Any]) -> LLMArguments:
     return LLMArguments(
         generator=values,
         embeds=embeds,
+        generates="generate" in (arguments.get("task"), arguments.get("runner")),
         seed=_seed(given.get("seed", 0)),
         generation_config=str(given.get("generation_config") or "auto"),
         generation_overrides=dict(overrides),

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from sagellm_core.contract import (
     EngineClosedError,
     InvalidRequestError,
+    NoProviderError,
+    SageLLMError,
+    UnsupportedModelError,
     UnsupportedOptionError,
 )
 from sagellm_core.generator import SageLLMGenerator
@@ -44,6 +47,19 @@ _ABSENT = {
     "set_tokenizer": "The model's own tokenizer is used; pass token ids instead of text.",
 }
 
+#: Names of a generator's configuration and of an embedding engine's.
+_EMBEDDING = {
+    "model_path": "model_path",
+    "backend_type": "backend_type",
+    "provider_options": "provider_options",
+    "allow_fallback": "allow_fallback",
+    "disable_plugins": "disable_plugins",
+    "cache_dir": "cache_dir",
+    "dtype": "dtype",
+    "quantization": "quantization",
+    "max_model_len": "max_length",
+}
+
 
 class _MissingMethodError(UnsupportedOptionError, AttributeError):
     """So that ``hasattr`` says no and a call says why."""
@@ -73,8 +89,14 @@ class LLM:
         self._embedder: EmbeddingEngine | None = None
         if self._arguments.embeds:
             self._open_embedder()
-        else:
+            return
+        try:
             self._session = session = open_session(generator.config)
+        except (NoProviderError, UnsupportedModelError):
+            # vLLM looks at the model to know what it is for; here providers say it.
+            if self._arguments.generates or not self._only_embeds():
+                raise
+        else:
             self._finalizer = weakref.finalize(self, session.close)
 
     def __enter__(self) -> Self:
@@ -242,8 +264,8 @@ class LLM:
         if self._closed:
             raise EngineClosedError("The LLM was shut down.", hint="Make a new LLM.")
         raise UnsupportedOptionError(
-            "This LLM was made for embeddings, and generates no text.",
-            hint="Leave task, runner and convert out.",
+            "This LLM embeds, and generates no text.",
+            hint="Use a model that generates, and leave task, runner and convert out.",
         )
 
     def _open_embedder(self) -> EmbeddingEngine:
@@ -254,22 +276,30 @@ class LLM:
                 raise EngineClosedError("The LLM was shut down.", hint="Make a new LLM.")
             if self._embedder is None:
                 wanted = self._arguments.generator
-                shared = {
-                    key: wanted[key]
-                    for key in ("model_path", "backend_type", "provider_options")
-                    if key in wanted
-                }
-                engine = EmbeddingEngine(**shared)
+                engine = EmbeddingEngine(
+                    **{ours: wanted[name] for name, ours in _EMBEDDING.items() if name in wanted}
+                )
                 engine.load()
                 self._embedder = engine
             return self._embedder
+
+    def _only_embeds(self) -> bool:
+        try:
+            self._open_embedder()
+        except SageLLMError:
+            return False
+        return True
 
     def _params(
         self, given: SamplingParams | Sequence[SamplingParams] | None, count: int
     ) -> list[SamplingParams]:
         if given is None:
             given = self.get_default_sampling_params()
-        rows = [given] * count if isinstance(given, SamplingParams) else list(given)
+        rows: list[Any] = [given]
+        if isinstance(given, SamplingParams):
+            rows = [given] * count
+        elif isinstance(given, (list, tuple)):
+            rows = list(given)
         for row in rows:
             if not isinstance(row, SamplingParams):
                 raise InvalidRequestError(

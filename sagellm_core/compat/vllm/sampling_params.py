@@ -220,7 +220,9 @@ class SamplingParams:
         temperature = self.temperature
         if isinstance(temperature, (int, float)) and 0 < temperature < _LOWEST_TEMPERATURE:
             temperature = 0.0 if temperature < _GREEDY_BELOW else _LOWEST_TEMPERATURE
-        strings: Any = self.stop or ()
+        strings: Any = () if self.stop is None else self.stop
+        stop_ids: Any = () if self.stop_token_ids is None else self.stop_token_ids
+        bias: Any = {} if self.logit_bias is None else self.logit_bias
         return CoreSampling(
             max_tokens=max_tokens,
             temperature=temperature,
@@ -230,10 +232,10 @@ class SamplingParams:
             repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
-            logit_bias=self.logit_bias or {},
+            logit_bias=bias,
             seed=seed,
             stop=strings if stop else (),
-            stop_token_ids=tuple(self.stop_token_ids or ()),
+            stop_token_ids=stop_ids,
             ignore_eos=self.ignore_eos,
             logprobs=1 if self.logprobs is True else self.logprobs,
         )
