@@ -89,8 +89,8 @@ class FastTokenizer:
         """Lower the case of texts from now on, where the tokenizer does not do so already."""
         from tokenizers import normalizers
 
-        present: Any = self._pipeline.normalizer
-        steps = list(present) if isinstance(present, normalizers.Sequence) else [present]
+        present = self._pipeline.normalizer
+        steps: Any = present if isinstance(present, normalizers.Sequence) else [present]
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
             self._pipeline.normalizer = normalizers.Sequence(
                 [normalizers.Lowercase(), *([present] if present is not None else [])]
