@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from sagellm_core.contract import ConfigurationError, SageLLMError
@@ -11,26 +10,6 @@ from sagellm_core.contract import ConfigurationError, SageLLMError
 _log = logging.getLogger("sagellm.sage")
 
 OnError = Literal["raise", "record"]
-
-
-def take_on_error(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-    """A constructor's arguments without ``on_error``, and its value, ``"raise"`` if not given.
-
-    A dict as the first positional argument is the configuration, and may have it as a key.
-
-    :raises ConfigurationError: it is in both.
-    """
-    kwargs = dict(kwargs)
-    given = [kwargs.pop("on_error")] if "on_error" in kwargs else []
-    if args and isinstance(args[0], Mapping) and "on_error" in args[0]:
-        whole = dict(args[0])
-        given.append(whole.pop("on_error"))
-        args = (whole, *args[1:])
-    if len(given) > 1:
-        raise ConfigurationError("on_error was given twice.", hint="Give each argument once.")
-    return args, kwargs, given[0] if given else "raise"
 
 
 def check_on_error(value: Any) -> OnError:

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from sagellm_core.config import GeneratorConfig
-from sagellm_core.contract import EngineClosedError, InvalidRequestError, ProgressCallback
+from sagellm_core import GeneratorConfig
+from sagellm_core.config import SECTION, load_config
+from sagellm_core.contract import ProgressCallback
 from sagellm_core.generator import SageLLMGenerator as CoreGenerator
 from sagellm_core.inputs import read_input
 from sagellm_core.session import Session, open_session
 
+from .arguments import taken
 from .base import map_function
-from .error_record import OnError, check_on_error, described, take_on_error
+from .error_record import OnError, check_on_error, described
 from .shared import Lease, sharing_key
 
 #: What a runtime or a loaded model put into an instance; it does not travel with a pickle.
-_RUNTIME_STATE = ("ctx", "_logger", "_lock", "_session", "_closed", "_held")
+_RUNTIME_STATE = ("ctx", "_logger", "_lock", "_session", "_closed", "_lease")
 
 #: Fields that only concern calls: operators that differ in nothing else share a model.
-_CALL_FIELDS = frozenset(
-    (
-        "max_tokens",
-        "max_new_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "engine_id",
-        "timeout",
-        "default_options",
-        "prompt_format",
-        "system_prompt",
-    )
-)
+_CALL_FIELDS = {
+    "max_tokens",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "engine_id",
+    "timeout",
+    "default_options",
+    "prompt_format",
+    "system_prompt",
+}
 
 # A name of its own, because type checkers cannot follow a base class that is chosen at run time.
 _MapFunction: Any = map_function()
@@ -69,22 +69,37 @@ class SageLLMGenerator(CoreGenerator, _MapFunction):  # type: ignore[misc]
     __signature__ = _signature()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        args, kwargs, on_error = take_on_error(args, kwargs)
+        args, kwargs, own = taken({"on_error": "raise"}, args, kwargs)
         _MapFunction.__init__(self)
         #: ``raise`` or ``record``.
-        self.on_error = check_on_error(on_error)
+        self.on_error = check_on_error(own["on_error"])
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        section: str = SECTION,
+        on_error: str = "raise",
+        **overrides: Any,
+    ) -> Self:
+        """An operator from a section of a YAML file.
+
+        See :meth:`sagellm_core.SageLLMGenerator.from_config`; ``on_error`` is no key of a file.
+        """
+        return cls(load_config(path, section, overrides).config, on_error=on_error)
 
     def _begin(self) -> None:
         super()._begin()
-        self._held: tuple[GeneratorConfig, Lease[Session]] | None = None
+        self._lease = Lease(_key, open_session, Session.close)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in _RUNTIME_STATE}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         _MapFunction.__init__(self)
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._begin()
 
     def execute(self, data: Any, **options: Any) -> dict[str, Any]:
@@ -108,29 +123,10 @@ class SageLLMGenerator(CoreGenerator, _MapFunction):  # type: ignore[misc]
 
         May be called twice.
         """
-        with self._lock:
-            held, self._held, self._closed = self._held, None, True
-        if held is not None:
-            held[1].release()
+        self._lease.end()
 
     def _ready(self, on_progress: ProgressCallback | None = None) -> Session:
-        return self._lease().get(on_progress)
-
-    def _lease(self) -> Lease[Session]:
-        config = self.config
-        with self._lock:
-            if self._closed:
-                raise EngineClosedError(
-                    "The operator was shut down.", hint="Make a new SageLLMGenerator."
-                )
-            held = self._held
-            # A checkpoint that was restored may have put another configuration in place.
-            if held is None or held[0] is not config:
-                if held is not None:
-                    held[1].release()
-                held = (config, Lease(_key(config), partial(open_session, config), Session.close))
-                self._held = held
-            return held[1]
+        return self._lease.get(self.config, on_progress)
 
 
 def _key(config: GeneratorConfig) -> str:
@@ -149,8 +145,9 @@ def _record(data: Any, error: Exception) -> dict[str, Any]:
     }
     try:
         context = read_input(data).context
-    except InvalidRequestError:
-        context = None  # the item is no prompt; `input` has it whole
+    except Exception:
+        # The item is no prompt, or what broke it before breaks it again; `input` has it whole.
+        context = None
     if context is not None:
         record["context"] = context
     return record

@@ -12,22 +12,27 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sagellm_core.contract import ProgressCallback, SageLLMError
+from sagellm_core.contract import EngineClosedError, ProgressCallback, SageLLMError
 
+C = TypeVar("C")
 T = TypeVar("T")
-
-Open = Callable[[ProgressCallback | None], T]
 
 
 class _Shared(Generic[T]):
     """What is opened once. Leases keep it alive; without any it is closed."""
 
-    def __init__(self, key: str, open_: Open[T], close: Callable[[T], None]) -> None:
+    def __init__(
+        self,
+        key: str,
+        open_: Callable[[ProgressCallback | None], T],
+        close: Callable[[T], None],
+    ) -> None:
         self.key = key
-        self.leases: weakref.WeakSet[Lease[T]] = weakref.WeakSet()
+        self.leases: weakref.WeakSet[Lease[Any, T]] = weakref.WeakSet()
         self.ended = False
         self._open = open_
         self._close = close
@@ -65,54 +70,82 @@ _pool: weakref.WeakValueDictionary[str, _Shared[Any]] = weakref.WeakValueDiction
 _pool_lock = threading.Lock()
 
 
-class Lease(Generic[T]):
+class Lease(Generic[C, T]):
     """One operator's hold on what it may share with others.
 
-    :param key: operators with equal keys share.
-    :param open_: opens it, once; it gets a progress callback or ``None``.
-    :param close: closes it, when the last lease is released. A lease that is dropped instead
-        closes nothing: what is shared then ends with its last reference.
+    A lease that is dropped closes nothing: what is shared then ends with its last reference.
+
+    :param key: of a configuration; operators with equal keys share.
+    :param open_: opens what a configuration says; it gets a progress callback or ``None``.
+    :param close: closes it.
     """
 
-    def __init__(self, key: str, open_: Open[T], close: Callable[[T], None]) -> None:
+    def __init__(
+        self,
+        key: Callable[[C], str],
+        open_: Callable[[C, ProgressCallback | None], T],
+        close: Callable[[T], None],
+    ) -> None:
         self._key = key
         self._open = open_
         self._close = close
+        self._config: C | None = None
         self._shared: _Shared[T] | None = None
+        self._ended = False
 
-    def get(self, on_progress: ProgressCallback | None = None) -> T:
-        """What is shared, opened by whoever asks first.
+    def get(self, config: C, on_progress: ProgressCallback | None = None) -> T:
+        """What ``config`` says, opened by whoever asks first.
 
+        :raises EngineClosedError: the lease has ended.
         :raises SageLLMError: it cannot be opened. This lease keeps saying so without another
             try, unless the error is retryable.
         """
-        return self._joined().get(on_progress)
+        return self._joined(config).get(on_progress)
 
-    def release(self) -> None:
-        """Give the hold back. May be called twice."""
+    def end(self) -> None:
+        """Give the hold back; the last one closes what it held. May be called twice.
+
+        :raises RunnerError: the provider failed on closing it.
+        """
         with _pool_lock:
-            shared, self._shared = self._shared, None
-            if shared is None:
-                return
-            shared.leases.discard(self)
-            if shared.leases:
-                return
-            if _pool.get(shared.key) is shared:
-                del _pool[shared.key]
-        shared.close()
+            self._ended = True
+            left = self._leave()
+        if left is not None:
+            left.close()
 
-    def _joined(self) -> _Shared[T]:
+    def _joined(self, config: C) -> _Shared[T]:
         shared = self._shared
-        if shared is not None and not shared.ended:
+        # A checkpoint that was restored may have put another configuration in place.
+        if shared is not None and not shared.ended and self._config is config:
             return shared
+        key = self._key(config)
         with _pool_lock:
-            shared = _pool.get(self._key)
-            if shared is None or shared.ended:
-                shared = _Shared(self._key, self._open, self._close)
-                _pool[self._key] = shared
-            shared.leases.add(self)
-            self._shared = shared
-            return shared
+            if self._ended:
+                raise EngineClosedError("The operator was shut down.", hint="Make a new one.")
+            left = self._leave()
+            found: _Shared[T] | None = _pool.get(key)
+            if found is None or found.ended:
+                found = _Shared(key, partial(self._open, config), self._close)
+                _pool[key] = found
+            found.leases.add(self)
+            self._shared, self._config = found, config
+        if left is not None:
+            left.close()
+        return found
+
+    def _leave(self) -> _Shared[T] | None:
+        """What nobody holds any more. The pool is locked."""
+        shared = self._shared
+        self._shared = None
+        self._config = None
+        if shared is None:
+            return None
+        shared.leases.discard(self)
+        if shared.leases:
+            return None
+        if _pool.get(shared.key) is shared:
+            del _pool[shared.key]
+        return shared
 
 
 def release_models() -> int:

@@ -7,9 +7,9 @@ distributions.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 from sagellm_core.models import registry as sagellm_registry
+from sagellm_core.models import vllm_registry
 
 #: What SAGE's package at this path hands on from its ``sagellm_registry``.
 _HANDED_ON = (
@@ -22,23 +22,20 @@ _HANDED_ON = (
     "list_models",
     "touch_model",
 )
-__all__ = [*_HANDED_ON, "sagellm_registry"]  # noqa: PLE0604 - names from the registry
+__all__ = [*_HANDED_ON, "sagellm_registry"]
 
 # SAGE has a package here. These are the modules that its users import from it.
 __path__: list[str] = []
 sys.modules[__name__ + ".sagellm_registry"] = sagellm_registry
+sys.modules[__name__ + ".vllm_registry"] = vllm_registry
 recommended = sys.modules[__name__ + ".recommended"] = sagellm_registry
 
 
 def __getattr__(name: str) -> object:
     if name in _HANDED_ON:
         return getattr(sagellm_registry, name)
-    if name == "vllm_registry":
-        module = import_module("sagellm_core.models.vllm_registry")
-        globals()[name] = module
-        return module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HANDED_ON, "vllm_registry"})
+    return sorted({*globals(), *_HANDED_ON})

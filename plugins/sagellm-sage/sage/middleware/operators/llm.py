@@ -19,9 +19,10 @@ _EXPORTS = {
 __all__ = ["EmbeddingEngine", "SageLLMEmbedding", "SageLLMGenerator"]
 
 if TYPE_CHECKING:
-    from sagellm_core.embedding import EmbeddingEngine
     from sagellm_sage.embedding import SageLLMEmbedding
     from sagellm_sage.generator import SageLLMGenerator
+
+    from sagellm_core.embedding import EmbeddingEngine
 
 # SAGE has a package here, whose module `sagellm_generator` its users import from too.
 __path__: list[str] = []
