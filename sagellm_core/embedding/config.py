@@ -34,7 +34,7 @@ class EmbeddingConfig(BaseModel):
     truncate: bool = Field(
         True, description="Cut longer inputs, with a warning; false refuses them instead."
     )
-    batch_size: int = Field(64, ge=1, le=65536, description="Most texts computed at once.")
+    batch_size: int = Field(256, ge=1, le=65536, description="Most texts computed at once.")
     max_batch_tokens: int = Field(
         16384, ge=1, description="Most tokens computed at once; one longer text goes alone."
     )
