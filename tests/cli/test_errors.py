@@ -23,7 +23,7 @@ from sagellm_core.contract import InvalidRequestError
     [
         (("plugin",), "Did you mean 'plugins'?"),
         (("plugins", "lits"), "Did you mean 'list'?"),
-        (("models", "zzzz"), "There are: list, add, rm, path."),
+        (("models", "zzzz"), "There are: list, show, download, add, import, rm, path."),
         (("run", "--modle", "x"), "--model"),
         (("run", "-p", "hi"), "No model was named"),
         (("chat",), "No model was named"),

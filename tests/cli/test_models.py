@@ -84,3 +84,90 @@ def test_a_corrupt_registry_is_a_warning(sagellm: Callable[..., Any], tmp_path: 
     assert done.returncode == 0
     assert done.stderr.startswith("warning: The model registry ")
     assert "metadata.json.corrupt-1" in done.stderr
+
+
+def test_a_rebuilt_registry_says_what_it_found(
+    sagellm: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    model.rename(root / "org__tiny")
+    (root / "metadata.json").write_text("{")
+    done = sagellm("models", "list", env={"SAGE_SAGELLM_MODEL_ROOT": str(root)})
+    assert "1 models were found again" in done.stderr
+    assert "org/tiny" in done.stdout
+
+
+def test_download_show_and_rm(sagellm: Callable[..., Any], hub: Any, model: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub.repositories["org/tiny"] = {file.name: file.read_bytes() for file in model.iterdir()}
+    env = {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}
+    done = sagellm("models", "download", "org/tiny", "--revision", "v1", "--tag", "a", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("org/tiny@v1 -> ")
+    again = sagellm("models", "download", "org/tiny@v1", "--json", env={**env, "HF_ENDPOINT": "x"})
+    assert json.loads(again.stdout)["revision"] == "v1"
+    shown = sagellm("models", "show", "org/tiny@v1")
+    assert "ready" in shown.stdout
+    assert hub.commit in shown.stdout
+    facts = json.loads(sagellm("models", "show", "org/tiny", "--json").stdout)
+    assert (facts["state"], facts["format"], facts["tags"]) == ("ready", "safetensors", ["a"])
+    assert sagellm("models", "rm", "org/tiny").returncode == 1  # which is another id
+    assert sagellm("models", "rm", "org/tiny@v1").stdout == "Removed org/tiny@v1\n"
+    assert sagellm("models", "show", "org/tiny").returncode == 1
+
+
+def test_a_download_that_fails_is_an_error_and_can_be_seen(
+    sagellm: Callable[..., Any], hub: Any, model: Path
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub.repositories["org/tiny"] = {file.name: file.read_bytes() for file in model.iterdir()}
+    hub.statuses["model.safetensors"] = [404]
+    env = {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}
+    done = sagellm("models", "download", "org/tiny", env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "hint: " in done.stderr
+    assert "Unfinished: org/tiny" in sagellm("models", "list").stderr
+    offline = sagellm("models", "download", "org/tiny", env={**env, "SAGELLM_OFFLINE": "1"})
+    assert "SAGELLM_OFFLINE=1" in offline.stderr
+    assert sagellm("models", "rm", "org/tiny").returncode == 0
+    assert "Unfinished" not in sagellm("models", "list").stderr
+
+
+def test_a_download_shows_a_bar_on_a_terminal(
+    terminal: Callable[..., Any], hub: Any, model: Path
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub.repositories["org/tiny"] = {file.name: file.read_bytes() for file in model.iterdir()}
+    shown = terminal("models", "download", "org/tiny", HF_ENDPOINT=hub.url, NO_PROXY="127.0.0.1")
+    code, text = shown.end()
+    assert code == 0
+    assert "downloading org/tiny [" in text
+
+
+def test_import_adopts_what_sage_has(
+    sagellm: Callable[..., Any], cli_env: dict[str, str], model: Path
+) -> None:
+    old = Path(cli_env["HOME"]) / ".sage/models/vllm"
+    old.mkdir(parents=True)
+    place = model.rename(old / "org__tiny")
+    (old / "metadata.json").write_text(json.dumps({"org/tiny": {"path": str(place)}}))
+    assert "vllm (SAGE)" in sagellm("models", "list").stdout
+    assert sagellm("models", "path", "org/tiny").stdout == f"{place}\n"
+    refused = sagellm("models", "rm", "org/tiny")
+    assert (refused.returncode, "another program" in refused.stderr) == (1, True)
+    assert "adopted" in sagellm("models", "import").stdout
+    (found,) = json.loads(sagellm("models", "import", str(old), "--json").stdout)
+    assert (found["model_id"], found["outcome"]) == ("org/tiny", "present")
+    assert "vllm" not in sagellm("models", "list").stdout.replace(str(place), "")
+    assert sagellm("models", "rm", "org/tiny").returncode == 0
+    assert (place / "config.json").exists()
+
+
+def test_an_incomplete_model_says_what_it_lacks(sagellm: Callable[..., Any], model: Path) -> None:
+    sagellm("models", "add", "tiny", str(model))
+    (model / "model.safetensors").write_bytes(b"")
+    assert "incomplete" in sagellm("models", "list").stdout
+    for command in ("path", "show"):
+        done = sagellm("models", command, "tiny")
+        assert "model.safetensors" in done.stdout + done.stderr
