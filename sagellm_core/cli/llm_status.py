@@ -146,7 +146,7 @@ def _config() -> dict[str, Any]:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return _part(
         "error",
-        f"{problems[0].message}{more}",
+        f"{problems[0].error().message}{more}",
         f"See all with: sagellm config validate {path}",
         file=str(path),
     )

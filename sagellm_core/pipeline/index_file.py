@@ -82,7 +82,7 @@ def _read(path: Path, stamp: str) -> tuple[list[Chunk], Any] | None:
 
     np = numpy()
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             said = json.loads(archive["about"].tobytes())
             if said["stamp"] != stamp:
                 return None
@@ -90,7 +90,7 @@ def _read(path: Path, stamp: str) -> tuple[list[Chunk], Any] | None:
             chunks = [Chunk(text, source) for text, source in said["chunks"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         log.warning("%s is no index of this pipeline (%s); it is built anew.", path, error)
         return None
     if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(chunks):
