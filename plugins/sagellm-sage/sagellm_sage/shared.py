@@ -143,8 +143,9 @@ class Lease(Generic[C, T]):
         shared.leases.discard(self)
         if shared.leases:
             return None
-        if _pool.get(shared.key) is shared:
-            del _pool[shared.key]
+        key = shared.key
+        if _pool.get(key) is shared:
+            del _pool[key]
         return shared
 
 
