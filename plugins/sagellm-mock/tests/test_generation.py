@@ -159,7 +159,8 @@ with LLMEngine(model, runner, EngineConfig(max_num_seqs=4)) as engine:
         answer = EngineClient(engine).generate(model.tokenizer.encode(prompt), sampling)[0]
         print(*answer.token_ids)
 embedder = plugin.sagellm_open_embedder(model, EmbedderConfig())
-print(*(round(value * 1e4) for value in embedder.embed([[1, 2, 3]]).tolist()[0][:8]))
+(vector,) = embedder.embed([[1, 2, 3]], normalize=True).tolist()
+print(*(round(value * 1e4) for value in vector[:8]))
 """
 
 
