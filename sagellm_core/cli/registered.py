@@ -11,7 +11,7 @@ from .suggestions import suggest_registered
 if TYPE_CHECKING:
     from sagellm_core.models import ModelInfo, ModelNotFoundError
 
-_SOURCES = {"sagellm": "sagellm", "vllm": "vllm (SAGE)", "isage": "isage", "given": "sagellm"}
+_SOURCES = {"vllm": "vllm (SAGE)", "isage": "isage"}
 
 
 def registered_model_argument(command: Any) -> Any:
@@ -47,4 +47,4 @@ def not_registered(name: str) -> ModelNotFoundError:
 
 def source_of(model: ModelInfo) -> str:
     """Which registry a model is from, in a word or two."""
-    return _SOURCES[model.origin]
+    return _SOURCES.get(model.origin, "sagellm")

@@ -68,8 +68,7 @@ def import_models(
     if source is None:
         sources: tuple[RegistryRoot, ...] = foreign_roots()
     else:
-        # Read as one that is not ours: a corrupt file in it stays as it is.
-        sources = (RegistryRoot(written_root(source).path, "vllm"),)
+        sources = (RegistryRoot(written_root(source).path, "source"),)
         if not sources[0].path.is_dir():
             raise ModelRegistryError(
                 f"There is no directory {sources[0].path}.", hint="Pass the root of a registry."

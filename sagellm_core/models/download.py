@@ -24,7 +24,7 @@ from .entry import ModelInfo, read_entries, read_entry, size_of, write_entry
 from .errors import ModelNotFoundError, ModelRegistryError
 from .hub_options import HubOptions
 from .marker import Marker, read_marker
-from .model_name import ModelName, require_text
+from .model_name import ModelName, is_model_id, require_text
 from .registry import find_model, get_model_path, touch_model
 from .registry_file import RegistryFile
 from .registry_root import written_root
@@ -123,12 +123,13 @@ def ensure_model_available(
     local = expand(require_text(model_id))
     if revision is None and "\0" not in model_id and model_id.strip() and exists(local):
         problem = why_incomplete(local)
-        if problem:
+        if not problem:
+            return local.absolute()
+        if not is_model_id(model_id):
             raise ModelFormatError(
                 f"There is no whole model at {local}: {problem}",
                 hint="Pass a model directory, a .gguf file, or an id.",
             )
-        return local.absolute()
     key = model_id if revision is None else ModelName.parse(model_id, revision).key
     found = find_model(key, root)
     if found is not None and found.is_complete and _is_exactly(found, key):

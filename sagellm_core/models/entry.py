@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .registry_root import Origin, RegistryRoot
+from .registry_root import Origin, RegistryRoot, is_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ModelInfo:
     @property
     def is_foreign(self) -> bool:
         """Whether another program registered it: it is read, and nothing of it is changed."""
-        return self.origin in ("vllm", "isage")
+        return is_foreign(self.origin)
 
     @property
     def problem(self) -> str:

@@ -13,6 +13,8 @@ from .entry import size_of, write_entry
 from .marker import read_marker
 from .model_name import id_of_directory, is_model_id
 
+#: A text that was made to fail again and again, each time after megabytes, is given up.
+_MOST_FAILURES = 32
 _ENTRY = re.compile(r'("(?:[^"\\]|\\.){1,400}")\s*:\s*(?=\{)')
 
 
@@ -68,13 +70,14 @@ def _revision_in(model_id: str) -> str:
 
 def _still_readable(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     decoder = json.JSONDecoder()
-    at = 0
-    while found := _ENTRY.search(text, at):
+    at = failures = 0
+    while failures < _MOST_FAILURES and (found := _ENTRY.search(text, at)):
         try:
             model_id = json.loads(found[1])
             value, at = decoder.raw_decode(text, found.end())
         except (ValueError, RecursionError):
             at = found.end()
+            failures += 1
             continue
         path = value.get("path") if isinstance(value, dict) else None
         if isinstance(path, str) and path and "\0" not in path and is_model_id(model_id):

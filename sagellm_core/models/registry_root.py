@@ -10,8 +10,8 @@ from typing import Literal
 from .errors import ModelRegistryError
 
 #: ``sagellm``: the one that is written. ``vllm``: SAGE's of before. ``isage``: that of isage
-#: 0.3. ``given``: whichever a caller passed as ``root``.
-Origin = Literal["sagellm", "vllm", "isage", "given"]
+#: 0.3. ``given``: whichever a caller passed as ``root``. ``source``: one to import from.
+Origin = Literal["sagellm", "vllm", "isage", "given", "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,12 @@ class RegistryRoot:
     @property
     def is_foreign(self) -> bool:
         """Whether it belongs to another program: it is read, and never written."""
-        return self.origin in ("vllm", "isage")
+        return is_foreign(self.origin)
+
+
+def is_foreign(origin: Origin) -> bool:
+    """Whether registries of this origin are read, and never written."""
+    return origin not in ("sagellm", "given")
 
 
 def model_root() -> Path:

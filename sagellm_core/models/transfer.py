@@ -14,8 +14,9 @@ from .hub_options import HubOptions
 from .repository import RemoteFile, Repository
 from .staging import PARTIAL, unwritable
 
-#: Kept free for everybody else: a disk without a byte left stops more than a download.
-_MARGIN = 64 * 1024 * 1024
+#: Kept free for everybody else, as a disk without a byte left stops more than a download: a
+#: twentieth of the download, and at most so much.
+_LARGEST_MARGIN = 64 * 1024 * 1024
 
 
 def transfer(
@@ -63,10 +64,11 @@ def require_space(repository: Repository, place: Path, label: str) -> None:
         free = shutil.disk_usage(place).free
     except OSError as error:
         raise unwritable(place, error) from error
-    if needed and needed + _MARGIN > free:
+    margin = min(needed // 20, _LARGEST_MARGIN)
+    if needed and needed + margin > free:
         raise DiskSpaceError(
             f"{label} needs {_size(needed)} more on the disk of {place}, and {_size(free)} are "
-            f"free ({_size(_MARGIN)} of them stay free).",
+            f"free, {_size(margin)} of which are to stay so.",
             hint="Free some space (sagellm models list shows sizes, sagellm models rm deletes), or "
             "set SAGE_SAGELLM_MODEL_ROOT to a directory on another disk.",
         )

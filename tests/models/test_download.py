@@ -397,6 +397,34 @@ def test_a_model_can_be_deleted_on_a_full_disk(
     assert [model.model_id for model in list_models(small_disk)] == ["elsewhere"]
 
 
+def test_a_file_system_that_is_read_only(
+    hub: Any, tiny: dict[str, bytes], small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = download_model("org/tiny", root=small_disk, progress=False)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert [model.model_id for model in list_models(small_disk)] == ["org/tiny"]
+    assert ensure_model_available("org/tiny", root=small_disk) == info.path
+    for change in (
+        lambda: download_model("org/tiny", "v1", root=small_disk, progress=False),
+        lambda: add_model("x", info.path, root=small_disk),
+        lambda: delete_model("org/tiny", small_disk),
+    ):
+        with pytest.raises(ModelRegistryError, match="Read-only file system"):
+            change()
+    assert get_model_path("org/tiny", small_disk) == info.path
+
+
+def test_a_corrupt_registry_on_a_read_only_file_system(
+    hub: Any, tiny: dict[str, bytes], small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = download_model("org/tiny", root=small_disk, progress=False)
+    (small_disk / "metadata.json").write_text("{")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with caplog.at_level(logging.WARNING):
+        assert get_model_path("org/tiny", small_disk) == info.path
+    assert "left as it is; 1 models were found on disk" in caplog.text
+
+
 def test_a_repository_that_is_broken_is_said_to_be(hub: Any, tiny: dict[str, bytes]) -> None:
     tiny["model.safetensors"] = tiny["model.safetensors"][:-1]
     with pytest.raises(ModelFormatError, match=r"no whole model.*truncated"):
@@ -571,6 +599,15 @@ def test_ensure_takes_paths_of_models_too(hf_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelFormatError, match="empty"):
         ensure_model_available(str(tmp_path / "empty"))
+
+
+def test_a_directory_that_is_no_model_does_not_hide_an_id(
+    hf_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_model("data", hf_dir)
+    (tmp_path / "work/data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert ensure_model_available("data") == hf_dir
 
 
 def test_a_registry_that_cannot_be_written_can_be_used(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_one_that_cannot_be_set_aside_is_rebuilt_in_memory(
             assert get_model_path("org/name") == root / "org__name"
         assert "is left as it is; 4 models were found on disk" in caplog.text
     assert (root / "metadata.json").read_text() == "{"
+
+
+def test_a_file_that_was_made_to_be_slow_is_not(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert rebuild(tmp_path, '"a":{' * 2_000_000) == {}
+    assert rebuild(tmp_path, '"a":{"b":[' + "1," * 1_000_000) == {}
+    assert time.monotonic() - began < 20
 
 
 @settings(
