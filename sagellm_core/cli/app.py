@@ -46,6 +46,7 @@ def _disabled(
         "config": ("config", "Show, check or write the configuration."),
         "llm": ("llm", "The commands of 'sage llm'."),
         "pipeline": ("pipeline", "Create and run pipelines over your documents."),
+        "migrate": ("migrate", "Change files from vLLM to sagellm."),
         "version": ("version", "Show versions."),
         "completion": ("completion", "Print the completion script of a shell."),
     },

@@ -1,0 +1,251 @@
+"""``OpenAIGenerator`` and ``HFGenerator`` whose server, or model, is on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+
+import libcst as cst
+from libcst.metadata import GlobalScope, ImportAssignment
+
+from sagellm_core.migrate.edit import Edit
+from sagellm_core.migrate.finding import NotUnderstoodError
+from sagellm_core.migrate.old_config import UNKNOWN, Entry, convert
+from sagellm_core.migrate.settings import Settings
+from sagellm_core.migrate.survey import Survey
+
+from .module import Module, dotted, string_value
+from .names import Use, in_annotation, removed_name
+from .operators import map_arguments
+from .results import Kind, follow_operator
+from .sections import rename_section, section_read
+
+_NEW = "SageLLMGenerator"
+_IMPORT = f"from sage.middleware.operators.llm import {_NEW}"
+_KINDS: dict[str, Kind] = {"OpenAIGenerator": "openai", "HFGenerator": "hf"}
+
+
+@dataclass(slots=True)
+class _Converted:
+    use: Use
+    call: cst.Call
+    edits: list[Edit]
+
+
+def rewrite_clients(module: Module, settings: Settings, survey: Survey, sections: set[int]) -> None:
+    """Rewrite each use that is local; the name stays imported where another use needs it.
+
+    :param sections: ids of the strings with section names that were rewritten; added to.
+    """
+    for name, kind in _KINDS.items():
+        found = _uses(module, name)
+        converted: list[_Converted] = []
+        stays = False
+        for use in found:
+            if in_annotation(module, use.node):
+                stays = True
+                continue
+            try:
+                converted.append(_convert(module, use, kind, settings, survey, sections))
+            except NotUnderstoodError as error:
+                module.left(use.node, f"{name}: {error.reason}")
+                stays = True
+        if not converted:
+            continue
+        try:
+            imports = _imports(module, name, stays)
+        except NotUnderstoodError as error:
+            module.left(converted[0].use.node, f"{name}: {error.reason}")
+            continue
+        module.out.edits += imports
+        for each in converted:
+            module.out.edits += [*each.edits, module.edit(each.use.node, _NEW)]
+            module.changed(each.use.node, f"{name} -> {_NEW}")
+            if each.call.func is each.use.node:
+                module.out.edits += follow_operator(module, each.call, kind)
+            else:
+                module.check(
+                    each.use.node,
+                    "what follows in the pipeline gets text, generated and usage, and the item "
+                    "under context",
+                )
+
+
+def _uses(module: Module, name: str) -> list[Use]:
+    found: list[Use] = []
+    skip: set[int] = set()
+    for node in module.nodes:
+        if id(node) in skip or not isinstance(node, (cst.Name, cst.Attribute)):
+            continue
+        for path in module.imported_as(node):
+            if path.startswith("sage.") and path.endswith(f".{name}"):
+                found.append(Use(node))
+                inner: cst.BaseExpression = node
+                while isinstance(inner, cst.Attribute):
+                    inner = inner.value
+                    skip.add(id(inner))
+                break
+    return found
+
+
+def _convert(
+    module: Module, use: Use, kind: Kind, settings: Settings, survey: Survey, sections: set[int]
+) -> _Converted:
+    parent = module.parent(use.node)
+    if isinstance(parent, cst.Call) and parent.func is use.node:
+        call, arguments = parent, list(parent.args)
+    else:
+        mapped = map_arguments(module, use.node)
+        if mapped is None:
+            raise NotUnderstoodError("used in a way that is not followed")
+        call, arguments = mapped
+        arguments = [
+            each
+            for each in arguments
+            if each.keyword is None or each.keyword.value != "parallelism"
+        ]
+    if (
+        len(arguments) != 1
+        or arguments[0].star
+        or (arguments[0].keyword is not None and arguments[0].keyword.value != "config")
+    ):
+        raise NotUnderstoodError("it takes more than one configuration dict")
+    value = arguments[0].value
+    prefix: list[Edit] = []
+    if arguments[0].keyword is not None:
+        start = module.span(arguments[0])[0]
+        prefix = [Edit(start, module.span(value)[0], "")]
+    name = section_read(module, value)
+    if name is not None:
+        section = str(name.evaluated_value)
+        moves = survey.section_moves(section)
+        if moves is None:
+            raise NotUnderstoodError(
+                f"whether generator.{section} is on this machine stands in no file that was given"
+            )
+        if not moves:
+            raise NotUnderstoodError(
+                f"it reads generator.{section}, which stays in {survey.kept[section]}"
+            )
+        sections.add(id(name))
+        return _Converted(use, call, [*prefix, rename_section(module, name)])
+    if not isinstance(value, cst.Dict):
+        raise NotUnderstoodError("its configuration is not written out here")
+    return _Converted(use, call, [*prefix, *_dict_edits(module, value, kind, settings, survey)])
+
+
+def _dict_edits(
+    module: Module, node: cst.Dict, kind: Kind, settings: Settings, survey: Survey
+) -> list[Edit]:
+    elements: list[tuple[cst.DictElement, str]] = []
+    entries: list[Entry] = []
+    for element in node.elements:
+        key = string_value(element.key) if isinstance(element, cst.DictElement) else None
+        if key is None or not isinstance(element, cst.DictElement):
+            raise NotUnderstoodError("a key of its configuration is not written out")
+        elements.append((element, key))
+        try:
+            entries.append(Entry(key, module.literal(element.value)))
+        except ValueError:
+            entries.append(Entry(key, UNKNOWN))
+    if not elements:
+        raise NotUnderstoodError("its configuration is empty")
+    conversion = convert(
+        entries,
+        section=kind,
+        chosen_model=survey.model(settings.model),
+        backend=settings.backend,
+    )
+    first = module.span(elements[0][0])[0]
+    last = module.span(elements[-1][0])[1]
+    if "#" in module.text[first:last] and any(
+        step.what in ("drop", "option") for step in conversion.steps
+    ):
+        raise NotUnderstoodError("comments stand in its configuration")
+    for loss in conversion.losses:
+        module.check(node, loss)
+    insert = [f'"backend_type": {json.dumps(settings.backend)}']
+    if conversion.model_to_add:
+        insert.append(f'"model_path": {json.dumps(conversion.model_to_add)}')
+    edits: list[Edit] = []
+    options: list[str] = []
+    stay: list[tuple[int, int]] = []
+    for (element, _), step in zip(elements, conversion.steps, strict=True):
+        span = module.span(element)
+        if step.what == "option":
+            options.append(module.text[span[0] : span[1]])
+        elif step.what != "drop":
+            stay.append(span)
+            if step.what == "rename":
+                name = element.key
+                assert isinstance(name, cst.SimpleString)
+                edits.append(module.edit(name, f"{name.prefix}{name.quote}{step.key}{name.quote}"))
+    own_line = not module.text[module.lines.start(first) : first].strip()
+    glue = f",{module.lines.newline}{module.lines.indent(first)}" if own_line else ", "
+    tail = f'"default_options": {{{", ".join(options)}}}' if options else ""
+    if not stay:
+        return [Edit(first, last, glue.join([*insert, tail] if tail else insert))]
+    edits.append(Edit(first, stay[0][0], "".join(item + glue for item in insert)))
+    spans = [module.span(element) for element, _ in elements]
+    for before, after in pairwise(stay):
+        if spans.index(after) - spans.index(before) > 1:
+            previous = spans[spans.index(after) - 1]
+            edits.append(Edit(before[1], previous[1], ""))
+    edits.append(Edit(stay[-1][1], last, f"{glue}{tail}" if tail else ""))
+    return edits
+
+
+def _imports(module: Module, name: str, stays: bool) -> list[Edit]:
+    """The edits that import the new name, and the old one no longer where it may go."""
+    statements = [
+        (statement, alias)
+        for statement in module.every(cst.ImportFrom)
+        if not isinstance(statement.names, cst.ImportStar)
+        for alias in statement.names
+        if dotted(alias.name) == name and dotted(statement.module).startswith("sage.")
+    ]
+    taken = any(
+        not isinstance(each, ImportAssignment)
+        for scope in module.scopes()
+        if isinstance(scope, GlobalScope)
+        for each in scope.assignments[_NEW]
+    )
+    if taken:
+        raise NotUnderstoodError(f"{_NEW} is the name of something else")
+    edits: list[Edit] = []
+    for statement, alias in statements:
+        assert not isinstance(statement.names, cst.ImportStar)
+        if not stays and len(statement.names) == 1:
+            edits.append(module.edit(statement, _IMPORT))
+            module.changed(statement, f"import of {name} -> {_NEW}")
+            continue
+        if not stays:
+            edits.append(removed_name(module, statement, alias))
+        edits.append(_new_line_after(module, statement))
+        module.changed(statement, f"import of {_NEW}")
+    if not statements:
+        edits.append(_new_line_after(module, _first_import(module)))
+    return edits
+
+
+def _first_import(module: Module) -> cst.CSTNode:
+    for statement in module.every(cst.Import):
+        if any(dotted(alias.name).startswith("sage.") for alias in statement.names):
+            return statement
+    for each in module.every(cst.ImportFrom):
+        if dotted(each.module).startswith("sage"):
+            return each
+    raise NotUnderstoodError("it is imported in a way that is not followed")
+
+
+def _new_line_after(module: Module, statement: cst.CSTNode) -> Edit:
+    start, end = module.span(statement)
+    indent = module.lines.indent(start)
+    if module.text[module.lines.start(start) : start].strip():
+        raise NotUnderstoodError("its import shares a line with other statements")
+    at = module.lines.end(end)
+    newline = module.lines.newline
+    if at == len(module.text) and not module.text.endswith(("\n", "\r")):
+        return Edit(at, at, f"{newline}{indent}{_IMPORT}")
+    return Edit(at, at, f"{indent}{_IMPORT}{newline}")
