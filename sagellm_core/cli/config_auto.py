@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .installed import controls_of
-from .removed import refuse_vllm, say_removed
+from .removed import RemovedError, refuse_vllm, say_removed
 from .state import State
 from .suggestions import suggest_file, suggest_reference
 
@@ -21,28 +21,26 @@ _SECTION = "generator.sagellm"
 def _prefer(context: click.Context, _: click.Parameter, value: str) -> None:
     refuse_vllm("--prefer", value, context)
     if value.lower() == "ollama":
-        raise click.UsageError(
+        raise RemovedError(
             "sagellm computes in this process and has no Ollama provider: there is nothing of "
             "Ollama to write here. For models of this machine type: "
             f"{context.command_path} --prefer sagellm. To go on with an Ollama server, keep "
-            "SAGE's OpenAIGenerator with base_url http://localhost:11434/v1.",
-            context,
+            "SAGE's OpenAIGenerator with base_url http://localhost:11434/v1."
         )
     if value.lower() != "sagellm":
-        raise click.UsageError(f"--prefer {value!r} is not known. Type: --prefer sagellm", context)
+        raise click.UsageError(f"--prefer {value} is not known. Type: --prefer sagellm", context)
 
 
-def _auth_token(context: click.Context, _: click.Parameter, value: str | None) -> None:
+def _auth_token(_: click.Context, __: click.Parameter, value: str | None) -> None:
     if value is not None:
-        raise click.UsageError(
+        raise RemovedError(
             "--auth-token was for asking a server for its models. sagellm computes in this "
             "process and needs no token; leave it out. (For gated models of Hugging Face set "
-            "HF_TOKEN.)",
-            context,
+            "HF_TOKEN.)"
         )
 
 
-def _section(context: click.Context, _: click.Parameter, value: str) -> str:
+def _section(_: click.Context, __: click.Parameter, value: str) -> str:
     # SAGE's command took the name below `generator`.
     name = value if "." in value else f"generator.{value}"
     if name == "generator.vllm":

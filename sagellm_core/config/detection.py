@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sagellm_core.contract import ConfigurationError, ModelNotFoundError
+from sagellm_core.contract import ModelNotFoundError, NoProviderError
 from sagellm_core.models import list_models
 from sagellm_core.providers import Controls, Explanation, explain
 
@@ -36,7 +36,8 @@ def detect(controls: Controls, model: str | None = None) -> Detected:
 
     :param model: a reference; ``None``: the registered model that was used or added last, of
         those that are complete and that a provider here can load.
-    :raises SageLLMError: no provider can be used, or none can load ``model``.
+    :raises SageLLMError: the registry cannot be read, no provider can be used, or none can
+        load ``model``.
     :raises ModelNotFoundError: no model is registered, or none that could be run.
     """
     if model is not None:
@@ -56,7 +57,14 @@ def detect(controls: Controls, model: str | None = None) -> Detected:
             "or name a model with -m.",
         )
     notes: list[str] = []
-    for info in registered[:_MOST_TRIED]:
+    tried = 0
+    for info in registered:
+        if info.problem:
+            notes.append(f"{info.model_id} was passed over: {info.problem}")
+            continue
+        tried += 1
+        if tried > _MOST_TRIED:
+            break
         explanation = explain(info.model_id, controls)
         problem = explanation.error or explanation.model_error
         if problem is None:
@@ -70,7 +78,7 @@ def detect(controls: Controls, model: str | None = None) -> Detected:
 
 def _detected(model: str, explanation: Explanation, notes: list[str]) -> Detected:
     if explanation.chosen is None:
-        raise ConfigurationError("No provider was chosen.", hint="See: sagellm plugins why")
+        raise NoProviderError("No provider was chosen.", hint="See: sagellm plugins why")
     context = explanation.model.context_length if explanation.model is not None else None
     ceiling: int = GeneratorConfig.model_fields["max_tokens"].default
     if explanation.model_error is not None:

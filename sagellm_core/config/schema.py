@@ -70,12 +70,12 @@ class GeneratorConfig(BaseModel):
     )
     max_tokens: int = Field(
         2048,
-        description="Most new tokens of an answer.",
+        description="Most new tokens of an answer; unset, only the context limits it.",
         json_schema_extra={"minimum": 1, "maximum": LONGEST_ANSWER},
     )
     max_new_tokens: int = Field(
         128,
-        description="The same by another name. Where both are set, the smaller counts.",
+        description="max_tokens by another name. Where both are set, the smaller counts.",
         json_schema_extra={"minimum": 1, "maximum": LONGEST_ANSWER},
     )
     temperature: float = Field(
