@@ -55,6 +55,7 @@ def generation_options(command: Any) -> Any:
             "[default: $SAGELLM_MODEL]",
         ),
         click.option(
+            "-b",
             "--backend",
             metavar="NAME",
             shell_complete=suggest_backend,

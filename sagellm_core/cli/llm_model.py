@@ -52,7 +52,12 @@ def _without_old_words(ctx: click.Context, name: str, words: list[str]) -> list[
             if engine != "sagellm":
                 raise click.UsageError(f"There is no engine {engine!r}; there is sagellm.", ctx)
         elif option in ("-m", "--model"):
-            kept.extend([value] if equals else [next(left, "")])
+            model = value if equals else next(left, "")
+            if not model:
+                raise click.UsageError(f"{option} needs the name of a model.", ctx)
+            kept.append(model)
+        elif word == "-f" and name == "download":
+            kept.append("--force")
         elif word not in _NEEDLESS.get(name, frozenset()):
             kept.append(word)
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -142,7 +143,10 @@ def _config() -> dict[str, Any]:
             file=None,
         )
     if not problems:
-        return _part("ok", f"{path}: {SECTION} is valid", file=str(path))
+        hint = ""
+        if not os.environ.get("SAGELLM_CONFIG"):
+            hint = "SageLLMGenerator.from_config() reads it; 'run' does with --config FILE."
+        return _part("ok", f"{path}: {SECTION} is valid", hint, file=str(path))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return _part(
         "error",

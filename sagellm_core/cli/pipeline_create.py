@@ -102,10 +102,13 @@ def _old_method(name: str) -> Callable[[Any], Any]:
     shell_complete=suggest_file,
     help=f"A text file, or a directory with .md and .txt files. [default: {_DOCUMENTS}]",
 )
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Passages.")
+@click.option(
+    "--top-k", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Passages."
+)
 @click.option(
     "--chunk-size",
     type=click.IntRange(1),
+    metavar="N",
     default=512,
     show_default=True,
     help="Most characters of a chunk.",
@@ -113,6 +116,7 @@ def _old_method(name: str) -> Callable[[Any], Any]:
 @click.option(
     "--chunk-overlap",
     type=click.IntRange(0),
+    metavar="N",
     default=50,
     show_default=True,
     help="Characters that neighbours share.",
@@ -120,6 +124,7 @@ def _old_method(name: str) -> Callable[[Any], Any]:
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 65536),
+    metavar="N",
     default=32,
     show_default=True,
     help="Most chunks embedded at once.",
@@ -127,6 +132,7 @@ def _old_method(name: str) -> Callable[[Any], Any]:
 @click.option(
     "--max-tokens",
     type=click.IntRange(1),
+    metavar="N",
     default=512,
     show_default=True,
     help="Most tokens of an answer (rag).",

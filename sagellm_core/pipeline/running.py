@@ -70,8 +70,12 @@ def print_result(item: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def command_line(main: Callable[[Sequence[str]], int]) -> int:
-    """Run ``main`` with the words after the program's name; errors of sagellm become lines."""
+    """Run ``main`` with the words after the program's name; errors of sagellm become lines.
+
+    :returns: the exit code, as ``docs/cli.md`` lists them.
+    """
     import logging
+    import os
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("sagellm.pipeline").setLevel(logging.INFO)
@@ -84,3 +88,7 @@ def command_line(main: Callable[[Sequence[str]], int]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # `... | head`: what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141

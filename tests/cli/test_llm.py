@@ -47,6 +47,12 @@ def test_the_old_words_of_the_model_commands_still_do(sagellm: Sagellm, model: P
     assert "HF_HUB_OFFLINE" in refused.stderr
 
 
+def test_a_model_option_without_a_model(sagellm: Sagellm) -> None:
+    done = sagellm("llm", "model", "delete", "--model")
+    assert done.returncode == 2
+    assert "--model needs the name of a model" in done.stderr
+
+
 def test_show_without_a_model_offers_its_help(sagellm: Sagellm) -> None:
     assert "llm model show" in sagellm("llm", "model", "show", "--help").stdout
 

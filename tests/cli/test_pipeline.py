@@ -76,6 +76,26 @@ def test_a_program_runs_by_itself_and_takes_questions_from_standard_input(
     assert "[1] pumps/errors.txt" in done.stdout
 
 
+def test_a_program_ends_quietly_when_its_reader_goes_away(
+    create: Callable[..., Any], cli_env: dict[str, str], tmp_path: Path
+) -> None:
+    create("-t", "hybrid-search", "-o", str(tmp_path / "pipe.py"))
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "pipe.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=cli_env,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate("pump\n" * 50, timeout=60)
+    assert process.returncode == 141
+    assert "Traceback" not in errors
+
+
 def test_a_knowledge_base_is_built_once_and_again_when_a_document_changes(
     sagellm: Sagellm, create: Callable[..., Any], documents: Path, tmp_path: Path
 ) -> None:
