@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -91,13 +90,11 @@ class LLM:
             self._open_embedder()
             return
         try:
-            self._session = session = open_session(generator.config)
+            self._session = open_session(generator.config)
         except (NoProviderError, UnsupportedModelError):
             # vLLM looks at the model to know what it is for; here providers say it.
             if self._arguments.generates or not self._only_embeds():
                 raise
-        else:
-            self._finalizer = weakref.finalize(self, session.close)
 
     def __enter__(self) -> Self:
         return self
@@ -251,7 +248,6 @@ class LLM:
             embedder, self._embedder = self._embedder, None
         try:
             if session is not None:
-                self._finalizer.detach()
                 session.close()
         finally:
             if embedder is not None:
