@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sagellm_core.cli.pipeline_create import command
 from sagellm_core.pipeline.creation import program_text, yaml_text
-from sagellm_core.pipeline.settings import KINDS, Plan, names_of, read_plan
+from sagellm_core.pipeline.settings import KINDS, RUNTIMES, Plan, names_of, read_plan
 
 # YAML and Python have no lone surrogates, and config files no control characters.
 PATHS = st.text(
@@ -53,3 +54,9 @@ def test_a_yaml_file_says_the_plan_that_it_was_made_from(plan: Plan) -> None:
         file = Path(place, "plan.yaml")
         file.write_text(yaml_text(plan), encoding="utf-8")
         assert read_plan(file) == plan
+
+
+def test_the_command_offers_the_kinds_and_runtimes_that_there_are() -> None:
+    offered = {parameter.name: parameter.type for parameter in command.params}
+    assert list(offered["kind"].choices) == list(KINDS)
+    assert list(offered["runtime"].choices) == list(RUNTIMES)
