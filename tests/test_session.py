@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,28 @@ def test_a_provider_whose_tokenizer_fails(
         one.execute("Hi")
     assert caught.value.hint
     one.shutdown()
+
+
+def test_loading_notes_the_use_in_the_registry(
+    plugin_site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    monkeypatch.setenv("SAGE_SAGELLM_MODEL_ROOT", str(tmp_path))
+    registry = tmp_path / "metadata.json"
+    registry.write_text(json.dumps({"small": {"path": str(model), "last_used": 5}}))
+    plugin_site.add("npu", capabilities=ANY_MODEL)
+    began = time.time()
+    with SageLLMGenerator("npu", "small") as one:
+        one.load()
+    assert json.loads(registry.read_text())["small"]["last_used"] >= began
+
+
+def test_a_registry_that_cannot_be_written_is_no_reason_not_to_load(
+    plugin_site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGE_SAGELLM_MODEL_ROOT", str(tmp_path / "registry"))
+    (tmp_path / "registry").write_text("a file")
+    plugin_site.add("npu", capabilities=ANY_MODEL)
+    with SageLLMGenerator("npu", "small") as one:
+        one.load()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,7 +43,7 @@ def command(state: State, config: str | None, section: str) -> None:
     path = config if config is not None else named_config_file()
     chosen = None if path is None else read_config_file(path, section)
     resolved = resolve((), arguments, section=chosen)
-    values = resolved.config.model_dump(mode="json")
+    values = {name: _plain(getattr(resolved.config, name)) for name in resolved.origins}
     controls = {name: os.environ[name] for name in CONTROLS if os.environ.get(name, "").strip()}
     strange = strange_variables()
     if state.json:
@@ -77,6 +77,17 @@ def command(state: State, config: str | None, section: str) -> None:
         )
     tell_strange_variables(strange)
     _tell_file_not_read(path, find_config_file())
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can show it; YAML knows dates, bytes and sets as well."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)
 
 
 def _shown(origin: Origin) -> str:

@@ -91,7 +91,12 @@ def plan(path: str | os.PathLike[str] | None, section: str) -> Change:
     """
     try:
         place = expand(path) if path is not None else find_config_file() or Path("config.yaml")
-        there = place.exists() or place.is_symlink()
-        return Change(place, section, read_bytes(place) if there else None)
+        try:
+            place.lstat()
+        except FileNotFoundError:
+            return Change(place, section, None)
+        except OSError:
+            pass  # reading says why
+        return Change(place, section, read_bytes(place))
     except ProblemFound as found:
         raise found.problem.error() from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sagellm_core.contract import ModelNotFoundError, NoProviderError
-from sagellm_core.models import list_models
+from sagellm_core.models import ModelNotLocalError, list_models
 from sagellm_core.providers import Controls, Explanation, explain
 
 from .schema import GeneratorConfig
@@ -81,8 +81,12 @@ def _detected(model: str, explanation: Explanation, notes: list[str]) -> Detecte
         raise NoProviderError("No provider was chosen.", hint="See: sagellm plugins why")
     context = explanation.model.context_length if explanation.model is not None else None
     ceiling: int = GeneratorConfig.model_fields["max_tokens"].default
-    if explanation.model_error is not None:
-        notes = [*notes, f"{explanation.model_error.message} {explanation.model_error.hint}"]
+    error = explanation.model_error
+    if isinstance(error, ModelNotLocalError):
+        fetch = f"the first use fetches it, or now: sagellm models download {model}"
+        notes = [*notes, f"{model} is not on this machine; {fetch}"]
+    elif error is not None:
+        notes = [*notes, f"{error.message} {error.hint}"]
     return Detected(
         backend=explanation.chosen.entry.name,
         model=model,

@@ -204,7 +204,7 @@ def section_parts(path: Path, name: str) -> list[str]:
 
     :raises ProblemFound: one of them is empty.
     """
-    parts = name.split(".")
+    parts = name.split(".") if isinstance(name, str) else [""]
     if not all(part.strip() for part in parts):
         hint = "Write keys with dots between them, as in generator.sagellm."
         raise ProblemFound(Problem(path, None, f"{name!r} is no name of a section.", hint))

@@ -149,7 +149,9 @@ class _Edit:
 
     def _block(self, keys: Sequence[str], value: Scalar, indent: int) -> list[str]:
         step = self._step()
-        lines = [" " * (indent + step * depth) + f"{key}:" for depth, key in enumerate(keys)]
+        lines = [
+            " " * (indent + step * depth) + f"{_written(key)}:" for depth, key in enumerate(keys)
+        ]
         lines[-1] += f" {_written(value)}"
         return lines
 
@@ -206,9 +208,9 @@ def _refused(path: Path, section: str, values: Mapping[str, Scalar], why: str) -
 
 
 def _flow(keys: Sequence[str], value: Scalar) -> str:
-    entry = f"{keys[-1]}: {_written(value)}"
+    entry = f"{_written(keys[-1])}: {_written(value)}"
     for key in reversed(keys[:-1]):
-        entry = f"{key}: {{{entry}}}"
+        entry = f"{_written(key)}: {{{entry}}}"
     return entry
 
 

@@ -20,7 +20,10 @@ def expand(path: str | os.PathLike[str]) -> Path:
 
     :raises ProblemFound: it names no place at all.
     """
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        message = f"a path is text, and {path!r:.60} is of type {type(path).__name__}."
+        raise ProblemFound(Problem(Path(), None, message, "Name a file."))
     if not text or "\0" in text:
         what = "has a NUL character" if text else "is empty"
         raise ProblemFound(

@@ -39,7 +39,7 @@ def named_config_file() -> Path | None:
         path = Path(named).expanduser()
     except RuntimeError:
         path = Path(named)
-    if not path.is_file():
+    if not _is_file(path):
         raise ConfigurationError(
             f"{VARIABLE}={named!r} names no file.", hint=f"Correct it, or unset {VARIABLE}."
         )
@@ -54,4 +54,11 @@ def find_config_file() -> Path | None:
     named = named_config_file()
     if named is not None:
         return named
-    return next((place for place in searched_places() if place.is_file()), None)
+    return next((place for place in searched_places() if _is_file(place)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a directory that may not be entered, a NUL character
+        return False

@@ -107,6 +107,17 @@ def test_show_says_where_each_value_comes_from(sagellm: Callable[..., Any], conf
     assert "Did you mean SAGELLM_TEMPERATURE?" in done.stderr
 
 
+def test_show_prints_whatever_yaml_can_hold(sagellm: Callable[..., Any], config: Path) -> None:
+    config.write_text(
+        "generator:\n  sagellm:\n    provider_options:\n      a: 2026-01-01\n"
+        "      b: !!binary /w==\n      c: !!set {x}\n      d: {1: {2026-01-01: .inf}}\n"
+    )
+    for flags in ((), ("--json",)):
+        done = sagellm("config", "show", "-c", str(config), *flags)
+        assert done.returncode == 0, done.stderr
+        assert "2026-01-01" in done.stdout
+
+
 def test_show_tells_of_a_file_that_it_did_not_read(
     sagellm: Callable[..., Any], config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +240,13 @@ def test_auto_without_a_backup_and_with_a_model(auto: Callable[..., Any]) -> Non
         "max_tokens": 2048,
     }
     assert files() == ["config.yaml"]
+
+
+def test_auto_with_a_model_that_is_yet_to_come(auto: Callable[..., Any], plugin_site: Any) -> None:
+    plugin_site.add("tpu")
+    done = auto("-m", "some/model", "-y", SAGELLM_PLUGINS="tpu")
+    assert done.returncode == 0, done.stderr
+    assert "sagellm models download some/model" in done.stderr
 
 
 def test_auto_warns_of_what_was_wrong_before(auto: Callable[..., Any]) -> None:

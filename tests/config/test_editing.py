@@ -102,6 +102,7 @@ def test_where_it_is_written(before: str, after: str) -> None:
         ("a: 1\na: 2\n", "twice"),
         ("- 1\n", "a list stands where"),
         ("generator: 5\n", "a single value stands where"),
+        ("generator: {sagellm: {? [a] : 1, model_path: &m x}, y: *m}\n", "changed by itself"),
         ("generator: {sagellm: [1]}\n", "a list stands where"),
         ("generator:\n  sagellm:\n    model_path:\n      a: 1\n", "model_path is a mapping"),
         # The value is an anchor that is used elsewhere.
@@ -139,6 +140,7 @@ def test_any_text_is_written_so_that_it_comes_back(value: str, text: str) -> Non
 
 def test_another_section() -> None:
     assert edit("x: 1\n", {"a": 1}, "llm") == "x: 1\nllm:\n  a: 1\n"
+    assert yaml.safe_load(edit("", {"a": 1}, "x: y.[.# z")) == {"x: y": {"[": {"# z": {"a": 1}}}}
     assert yaml.safe_load(edit("", {"a": 1}, "a.b.c")) == {"a": {"b": {"c": {"a": 1}}}}
 
 

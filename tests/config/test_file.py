@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -146,7 +146,7 @@ def test_other_sections(path: Path) -> None:
     assert read_config_file(path, "llm").values == {"model_path": "a"}
     assert read_config_file(path, "x.y.z").values == {"model_path": "b"}
     assert read_config_file(path, "n").values == {}
-    for name in ("", ".", "x..y", "x."):
+    for name in ("", ".", "x..y", "x.", cast(str, None)):
         with pytest.raises(ConfigurationError, match="no name of a section"):
             read_config_file(path, name)
 
@@ -224,6 +224,8 @@ def test_what_is_no_file(path: Path, tmp_path: Path) -> None:
     assert "NUL" in said("a\0b")
     assert "is empty" in said("")
     assert "home directory" in said("~nobody_of_that_name/config.yaml")
+    assert "of type int" in said(5)
+    assert "of type bytes" in said(b"a")
     os.mkfifo(tmp_path / "pipe")
     assert "no regular file" in said(tmp_path / "pipe")
     with path.open("wb") as file:
