@@ -114,6 +114,8 @@ def _plan(
         data = source.data if after == source.text else source.encode(after)
     except NotUnderstoodError as error:
         return _nothing(found, Finding(error.line or 1, error.reason))
+    except ValueError as error:  # the last defence: edits that contradict each other
+        return _nothing(found, Finding(1, f"it cannot be rewritten safely: {error}"))
     return FilePlan(
         found.path,
         source.text,

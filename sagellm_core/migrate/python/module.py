@@ -36,9 +36,7 @@ class Module:
         try:
             tree = cst.parse_module(text)
         except cst.ParserSyntaxError as error:
-            raise NotUnderstoodError(
-                f"does not parse: {error.message.splitlines()[0]}", error.raw_line
-            ) from error
+            raise NotUnderstoodError("does not parse as Python", error.raw_line) from error
         except (RecursionError, ValueError, UnicodeError) as error:
             raise NotUnderstoodError(f"does not parse: {error}", 1) from error
         if tree.code != text:

@@ -46,7 +46,7 @@ def survey_python(text: str, place: str, settings: Settings, survey: Survey) -> 
         module = Module(text)
     except NotUnderstoodError:
         return
-    line = needs_vllm(module)
+    line = needs_vllm(module, everything=not settings.vllm_scripts)
     if line:
         survey.vllm_users.append(f"{place}:{line}")
 

@@ -16,13 +16,16 @@ COVERED = frozenset(("LLM", "SamplingParams", "RequestOutput", "CompletionOutput
 _PLACES = frozenset(("vllm", "vllm.outputs", "vllm.sampling_params"))
 
 
-def needs_vllm(module: Module) -> int:
-    """The line of the first use of vLLM that the stand-in does not cover; 0 for none."""
+def needs_vllm(module: Module, *, everything: bool = False) -> int:
+    """The line of the first use of vLLM that the stand-in does not cover; 0 for none.
+
+    :param everything: count every import of vLLM.
+    """
     for statement in module.every(cst.ImportFrom):
         source = dotted(statement.module) if not statement.relative else ""
         if source.split(".")[0] != "vllm":
             continue
-        if source not in _PLACES or isinstance(statement.names, cst.ImportStar):
+        if everything or source not in _PLACES or isinstance(statement.names, cst.ImportStar):
             return module.line(statement)
         for alias in statement.names:
             if dotted(alias.name) not in COVERED:
@@ -30,9 +33,7 @@ def needs_vllm(module: Module) -> int:
     for plain in module.every(cst.Import):
         for alias in plain.names:
             name = dotted(alias.name)
-            if name.startswith("vllm.") and name not in _PLACES:
-                return module.line(alias)
-            if name.startswith("vllm.") or (name == "vllm" and len(plain.names) > 1):
+            if name.startswith("vllm.") or (everything and name == "vllm"):
                 return module.line(alias)
     for use in uses(module, "vllm", inside=True):
         if use.rest.split(".")[0] not in COVERED:

@@ -79,7 +79,7 @@ class _Reading:
         elif name in _CHOICES and isinstance(value, yaml.ScalarNode) and value.value == "vllm":
             if manifests:
                 raise NotUnderstoodError("a Kubernetes manifest may mean another engine")
-            if tree.has_reference(pair.key.start_mark.index, value.end_mark.index):
+            if pair.shared or tree.has_reference(pair.key.start_mark.index, value.end_mark.index):
                 raise NotUnderstoodError("an anchor or an alias shares it with other places")
             self.out.edits.append(renamed_value(self.text, value, "sagellm"))
             self.out.changes.append(Finding(line, f"{name}: vllm -> {name}: sagellm"))

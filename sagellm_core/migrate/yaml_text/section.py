@@ -30,8 +30,10 @@ def rewrite_section(
     section, node = pair.key.value, pair.value
     # An anchor on the value stands before it, between the key and what it holds.
     end = max(node.end_mark.index, pair.key.end_mark.index)
-    if tree.has_reference(pair.key.start_mark.index, end) or node.start_mark.index < (
-        pair.key.start_mark.index
+    if (
+        pair.shared
+        or tree.has_reference(pair.key.start_mark.index, end)
+        or node.start_mark.index < (pair.key.start_mark.index)
     ):
         raise NotUnderstoodError("an anchor or an alias shares it with other places")
     if not isinstance(node, yaml.MappingNode):

@@ -26,6 +26,8 @@ class Pair:
     value: yaml.Node
     owner: yaml.MappingNode
     path: tuple[str, ...]
+    #: Whether something around it has an anchor, so that other places may be the same.
+    shared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,31 @@ class Tree:
 
     documents: tuple[yaml.Node, ...]
     #: Where anchors and aliases stand.
-    references: tuple[int, ...]
+    references: frozenset[int]
 
     def pairs(self) -> Iterator[Pair]:
         """Every key and value, outer ones first, in the order of the text."""
         seen: set[int] = set()
         for document in self.documents:
-            yield from _pairs(document, (), seen)
+            yield from self._pairs(document, (), seen, False)
+
+    def _pairs(
+        self, node: yaml.Node, path: tuple[str, ...], seen: set[int], shared: bool
+    ) -> Iterator[Pair]:
+        # An alias is the same node again, possibly inside itself.
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        shared = shared or node.start_mark.index in self.references
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                yield from self._pairs(item, path, seen, shared)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                name = key.value if isinstance(key, yaml.ScalarNode) else ""
+                if name:
+                    yield Pair(key, value, node, (*path, name), shared)
+                yield from self._pairs(value, (*path, name), seen, shared)
 
     def has_reference(self, start: int, end: int) -> bool:
         """Whether an anchor or an alias stands between two offsets."""
@@ -56,7 +76,7 @@ def read_tree(text: str) -> Tree:
         documents = tuple(
             node for node in yaml.compose_all(text, Loader=_Loader) if node is not None
         )
-        references = tuple(
+        references = frozenset(
             event.start_mark.index if event.start_mark is not None else 0
             for event in yaml.parse(text, Loader=_Loader)
             if getattr(event, "anchor", None) is not None
@@ -86,19 +106,3 @@ def value_of(node: yaml.Node) -> Any:
         ) from error
     finally:
         loader.dispose()
-
-
-def _pairs(node: yaml.Node, path: tuple[str, ...], seen: set[int]) -> Iterator[Pair]:
-    # An alias is the same node again, possibly inside itself.
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _pairs(item, path, seen)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if name:
-                yield Pair(key, value, node, (*path, name))
-            yield from _pairs(value, (*path, name), seen)
