@@ -20,7 +20,7 @@ from sagellm_core.contract.model import ProgressCallback
 
 from .completeness import why_incomplete
 from .deletion import delete_aside, move_aside
-from .entry import ModelInfo, read_entries, read_entry, size_of, write_entry
+from .entry import ModelInfo, checked_tags, read_entries, read_entry, size_of, write_entry
 from .errors import ModelNotFoundError, ModelRegistryError
 from .hub_options import HubOptions
 from .marker import Marker, read_marker
@@ -69,7 +69,7 @@ def download_model(
     :raises UnsafeModelError: the repository has pickle weights only.
     """
     name = _hub_name(model_id, revision)
-    words = _checked_tags(tags)
+    words = checked_tags(tags)
     hub = HubOptions.checked(options)
     file = RegistryFile(written_root(root))
     if not force and (found := _present(name, file, root, words)):
@@ -162,13 +162,6 @@ def _hub_name(model_id: str, revision: str | None) -> ModelName:
     return name
 
 
-def _checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
-    words = (tags,) if isinstance(tags, str) else tuple(tags or ())
-    if not all(isinstance(word, str) for word in words):
-        raise ModelRegistryError(f"Tags are strings, not {words!r}."[:200])
-    return words
-
-
 def _is_exactly(info: ModelInfo, key: str) -> bool:
     """Whether an entry is what a key asks for, rather than another revision of it."""
     wanted = ModelName.parse(key) if "@" in key else None
@@ -245,6 +238,8 @@ def _directory_for(name: ModelName, file: RegistryFile, entries: Mapping[str, An
         marker = read_marker(place)
         if marker is not None and marker.model_id != name.key:
             continue
+        if place.exists() and not place.is_dir():
+            continue  # somebody's file
         if not _is_taken(place, name, file, entries):
             return place
     raise ModelRegistryError(
@@ -255,8 +250,9 @@ def _directory_for(name: ModelName, file: RegistryFile, entries: Mapping[str, An
 
 def _is_taken(place: Path, name: ModelName, file: RegistryFile, entries: Mapping[str, Any]) -> bool:
     """Whether another id is registered for a directory, or for something in it."""
+    here = place.resolve()
     return any(
-        info.model_id != name.key and info.path.is_relative_to(place)
+        info.model_id != name.key and info.path.resolve().is_relative_to(here)
         for info in read_entries(file.root, entries)
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .errors import ModelRegistryError
 from .registry_root import Origin, RegistryRoot, is_foreign
 
 
@@ -129,6 +130,17 @@ def write_entry(
     if commit:
         entry["commit"] = commit
     return entry
+
+
+def checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
+    """Tags of a caller, who may pass one alone.
+
+    :raises ModelRegistryError: they are no strings.
+    """
+    words = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    if not all(isinstance(word, str) for word in words):
+        raise ModelRegistryError(f"Tags are strings, not {words!r}."[:200], hint="Pass words.")
+    return words
 
 
 def size_of(place: Path) -> int:

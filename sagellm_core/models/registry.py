@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .deletion import delete_aside, is_ours, move_aside
-from .entry import ModelInfo, read_entries, read_entry, size_of, write_entry
+from .entry import ModelInfo, checked_tags, read_entries, read_entry, size_of, write_entry
 from .errors import DiskSpaceError, ModelNotFoundError, ModelRegistryError
 from .model_name import ModelName, require_text, split_key
 from .registry_file import RegistryFile
@@ -126,6 +126,7 @@ def add_model(
     from .resolved import resolved_at
 
     ModelName.parse(model_id)
+    words = checked_tags(tags)
     # Headers are read now, so that a model that cannot work is not discovered much later.
     wanted = expand(str(path))
     if not exists(wanted):
@@ -133,7 +134,7 @@ def add_model(
     described = describe_resolved(resolved_at(wanted, reference=str(path), source="path"))
     assert described.path is not None
     place = described.path.resolve()
-    entry = write_entry(place, revision, size_of(place), time.time(), tags, "")
+    entry = write_entry(place, revision, size_of(place), time.time(), words, "")
     file = RegistryFile(written_root(root))
     with file.change() as entries:
         if model_id in entries and not replace:

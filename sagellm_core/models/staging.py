@@ -24,6 +24,7 @@ from .model_name import ModelName, is_model_id
 from .registry_file import FULL
 
 PARTIAL = ".part"
+_WEIGHTS = (".safetensors", ".safetensors.index.json", ".gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,15 @@ def prepare(place: Path, marker: Marker, *, afresh: bool, unverifiable: Collecti
         clear(place)
     same = before is not None and before.commit == marker.commit
     kept = {name for name in marker.files if same or name not in unverifiable}
+    known = {*marker.files, *(before.files if before else ())}
     try:
         place.mkdir(parents=True, exist_ok=True)
         for entry in place.iterdir():
-            # What the repository does not have now would be taken for a part of the model; and
-            # nothing is written through a link.
-            is_known = entry.is_dir() or entry.name.removesuffix(PARTIAL) in kept
-            if entry.is_symlink() or not is_known:
+            name = entry.name.removesuffix(PARTIAL)
+            # Weights that the repository does not have now would be taken for a part of the
+            # model. Other files may be somebody's own. Nothing is written through a link.
+            is_stale = name not in kept and (name in known or name.endswith(_WEIGHTS))
+            if entry.is_symlink() or (is_stale and not entry.is_dir()):
                 entry.unlink()
         marker.write(place)
     except OSError as error:

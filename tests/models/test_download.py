@@ -568,6 +568,42 @@ def test_a_directory_that_another_id_uses_is_left_alone(
     assert get_model_path("org/tiny") == info.path
 
 
+def test_files_of_somebody_else_are_not_lost(
+    hub: Any, tiny: dict[str, bytes], root: Path, tmp_path: Path
+) -> None:
+    (root / "org__tiny").mkdir(parents=True)
+    (root / "org__tiny/notes.md").write_text("mine")
+    (root / "org__tiny/model-00009-of-00009.safetensors").write_bytes(b"of an older version")
+    path = download_model("org/tiny", progress=False).path
+    assert (path / "notes.md").read_text() == "mine"
+    assert not (path / "model-00009-of-00009.safetensors").exists()
+    (root / "org__tiny__v1").write_text("a file")
+    assert download_model("org/tiny", "v1", progress=False).path.name.startswith("org__tiny__v1~")
+    assert (root / "org__tiny__v1").read_text() == "a file"
+
+
+def test_a_root_behind_a_link(
+    hub: Any, tiny: dict[str, bytes], hf_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    root = tmp_path / "link"
+    root.symlink_to(tmp_path / "real")
+    mine = hf_dir.rename(root / "org__tiny")
+    add_model("mine", mine, root=root)
+    info = download_model("org/tiny", root=root, progress=False)
+    assert info.path.name.startswith("org__tiny~")
+    assert delete_model("mine", root)
+    assert delete_model("org/tiny", root)
+    assert not [place for place in root.iterdir() if place.name.startswith("org")]
+
+
+def test_an_empty_file_is_a_file(hub: Any, tiny: dict[str, bytes]) -> None:
+    tiny["merges.txt"] = b""
+    path = download_model("org/tiny", progress=False, tags="one").path
+    assert (path / "merges.txt").read_bytes() == b""
+    assert list_models()[0].tags == ("one",)
+
+
 def test_a_model_that_sage_has_is_not_fetched_again(
     hub: Any, tiny: dict[str, bytes], hf_dir: Path
 ) -> None:
