@@ -10,7 +10,6 @@ from typing import Any
 
 PAGE = "migration.md"
 ROOT = Path(__file__).parents[2]
-MODEL = "Qwen/Qwen2.5-7B-Instruct"
 #: Where the migrator would meet a block of each language.
 _FILES = {
     "python": "pipeline.py",
@@ -43,7 +42,7 @@ def test_old_forms_become_what_the_page_says(mock_place: Any, pair: tuple[Any, A
     before, after = pair
     file = mock_place.path / _FILES[before.language]
     file.write_text(before.text)
-    options = ("--model", _model_of(before, after))
+    options = _models_of(before, after)
     shown = mock_place.run("sagellm", "migrate", file.name, *options)
     assert shown.returncode == 0, shown.stderr
     assert file.read_text() == before.text
@@ -54,12 +53,13 @@ def test_old_forms_become_what_the_page_says(mock_place: Any, pair: tuple[Any, A
     assert mock_place.run("sagellm", "migrate", file.name, *options, "--check").returncode == 0
 
 
-def _model_of(before: Any, after: Any) -> str:
+def _models_of(before: Any, after: Any) -> tuple[str, ...]:
+    """What the reader must say where the old form only named a service."""
     if "service_name" not in before.text:
-        return MODEL
+        return ()
     found = re.search(r'model_path="([^"]+)"', after.text)
     assert found
-    return found[1]
+    return ("--embedding-model" if "VLLMEmbedding" in before.text else "--model", found[1])
 
 
 def test_commands_run(place: Any, page: Any, shell_block: Any) -> None:
