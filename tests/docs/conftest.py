@@ -104,7 +104,6 @@ class Place:
             "SAGELLM_MAX_TOKENS": "12",
             "HF_HUB_OFFLINE": "1",
             "COLUMNS": "100",
-            "PYTHONWARNINGS": "error",
         }
         (path / "home").mkdir()
         for name, reference in models.items():

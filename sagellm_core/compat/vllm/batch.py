@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from sagellm_core.contract import EmptyPromptError, PromptTooLongError
 from sagellm_core.contract import SamplingParams as CoreSampling
 from sagellm_core.session import Session
 
@@ -27,9 +28,12 @@ def answer_prompts(
     :param params: one for each prompt, checked.
     :param first: number of the first prompt among all of this :class:`LLM`.
     :param seed: what requests without a seed derive theirs from.
+    :raises InvalidRequestError: a prompt is empty or too long; nothing was computed.
     :raises SageLLMError: whatever ended one of them; the others are cancelled.
     """
     context = session.engine.max_model_len
+    for index, prompt in enumerate(prompts):
+        _check_length(index, len(prompt.token_ids), context)
     rows = [
         [
             _for_engine(one, context, _seed(one, seed, first + number, index))
@@ -61,6 +65,20 @@ def answer_prompts(
             )
         )
     return results
+
+
+def _check_length(index: int, length: int, context: int) -> None:
+    # The engine refuses them too, but cannot say which prompt of the call it is.
+    if not length:
+        raise EmptyPromptError(
+            f"Prompt {index} has no tokens.", hint="Give each prompt at least one character."
+        )
+    if length >= context:
+        raise PromptTooLongError(
+            f"Prompt {index} has {length} tokens, and prompt and answer together have room for "
+            f"{context}.",
+            hint="Shorten it, pass truncate_prompt_tokens, or raise max_model_len.",
+        )
 
 
 def _for_engine(params: SamplingParams, context: int, seed: int | None) -> CoreSampling:

@@ -21,6 +21,7 @@ from sagellm_core.session import Session, open_session
 from .arguments import read_arguments
 from .batch import answer_prompts
 from .defaults import recommended_sampling
+from .embeddings import embed_texts, open_embedder, read_texts
 from .inputs import (
     EncodedPrompt,
     encode,
@@ -28,7 +29,7 @@ from .inputs import (
     read_conversations,
     read_prompts,
 )
-from .outputs import EmbeddingOutput, EmbeddingRequestOutput, RequestOutput
+from .outputs import EmbeddingRequestOutput, RequestOutput
 from .sampling_params import SamplingParams
 from .tokenizer import ModelTokenizer
 
@@ -44,19 +45,6 @@ _ABSENT = {
     "reward": "Reward models are not offered.",
     "score": "Use embed() and compare the vectors.",
     "set_tokenizer": "The model's own tokenizer is used; pass token ids instead of text.",
-}
-
-#: Names of a generator's configuration and of an embedding engine's.
-_EMBEDDING = {
-    "model_path": "model_path",
-    "backend_type": "backend_type",
-    "provider_options": "provider_options",
-    "allow_fallback": "allow_fallback",
-    "disable_plugins": "disable_plugins",
-    "cache_dir": "cache_dir",
-    "dtype": "dtype",
-    "quantization": "quantization",
-    "max_model_len": "max_length",
 }
 
 
@@ -205,25 +193,9 @@ class LLM:
         :raises SageLLMError: as :class:`~sagellm_core.EmbeddingEngine`.
         """
         _refuse(pooling_params=pooling_params, lora_request=lora_request)
-        inputs = read_prompts(prompts)
-        texts = []
-        for index, prompt in enumerate(inputs):
-            if prompt.text is None or prompt.token_ids is not None:
-                raise UnsupportedOptionError(
-                    f"Prompt {index} is given as token ids, and embeddings are made of texts.",
-                    hint="Pass the text.",
-                )
-            texts.append(prompt.text)
+        texts = read_texts(prompts)
         engine = self._open_embedder()
-        vectors = engine.embed(texts, normalize=True)
-        first = self._take_numbers(len(texts))
-        provider = dict(engine.provider)
-        return [
-            EmbeddingRequestOutput(
-                str(first + row), EmbeddingOutput(vector.tolist()), True, provider
-            )
-            for row, vector in enumerate(vectors)
-        ]
+        return embed_texts(engine, texts, first=self._take_numbers(len(texts)))
 
     #: vLLM's older name for the same.
     encode = embed
@@ -265,18 +237,11 @@ class LLM:
         )
 
     def _open_embedder(self) -> EmbeddingEngine:
-        from sagellm_core.embedding import EmbeddingEngine
-
         with self._lock:
             if self._closed:
                 raise EngineClosedError("The LLM was shut down.", hint="Make a new LLM.")
             if self._embedder is None:
-                wanted = self._arguments.generator
-                engine = EmbeddingEngine(
-                    **{ours: wanted[name] for name, ours in _EMBEDDING.items() if name in wanted}
-                )
-                engine.load()
-                self._embedder = engine
+                self._embedder = open_embedder(self._arguments.generator)
             return self._embedder
 
     def _only_embeds(self) -> bool:

@@ -18,6 +18,7 @@ import pytest
 from sagellm_core import SageLLMGenerator
 from sagellm_core.compat.vllm import LLM, RequestOutput, SamplingParams, TokensPrompt
 from sagellm_core.contract import (
+    EmptyPromptError,
     EngineClosedError,
     InvalidRequestError,
     PromptTooLongError,
@@ -66,7 +67,7 @@ def run_script(tmp_path: Path, model: str, backend: str, temperature: float) -> 
     place = tmp_path / "offline.py"
     place.write_text(changed)
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(place)],
+        [sys.executable, str(place)],
         env={"SAGELLM_BACKEND": backend, "PATH": "", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -233,8 +234,10 @@ def test_max_tokens_beyond_the_context_is_cut_to_it(mock_llm: MakeLLM) -> None:
     (output,) = llm.generate("Hello", params)
     assert len(output.prompt_token_ids) + len(output.outputs[0].token_ids) == 32
     assert output.outputs[0].finish_reason == "length"
-    with pytest.raises(PromptTooLongError):
-        llm.generate("word " * 100, params)
+    with pytest.raises(PromptTooLongError, match="Prompt 1 has"):
+        llm.generate(["Hello", "word " * 100], params)
+    with pytest.raises(EmptyPromptError, match="Prompt 2 has no tokens"):
+        llm.generate(["Hello", "there", ""], params)
     kept = SamplingParams(truncate_prompt_tokens=8)
     (cut,) = llm.generate("word " * 100, kept)
     assert cut.prompt_token_ids == llm.get_tokenizer().encode("word " * 100)[-8:]
