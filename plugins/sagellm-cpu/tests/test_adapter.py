@@ -9,7 +9,8 @@ import torch
 from sagellm_cpu.adapter import CPUAdapter
 from sagellm_cpu.footprint import LARGEST_TIED_COPY, tied_copy_bytes
 from sagellm_cpu.packed_linear import PackedLinear, packing_available
-from sagellm_torch import DenseLinear
+from sagellm_torch import DenseLinear, DeviceAdapter
+from sagellm_torch.activations import ACTIVATIONS
 
 from sagellm_core.contract import ConfigurationError
 
@@ -67,6 +68,23 @@ def test_packed_layers_compute_the_same(rows, shape, with_bias) -> None:
     exact = (x.double() @ weight.double().T) + (bias.double() if with_bias else 0)
     torch.testing.assert_close(packed(x), exact.float(), atol=1e-5, rtol=1e-5)
     assert packed.nbytes == weight.nbytes
+
+
+@pytest.mark.parametrize("make", [CPUAdapter, lambda: DeviceAdapter("cpu")])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 33])
+def test_fused_layers_compute_the_same(rows, with_bias, make) -> None:
+    adapter = make()
+    weight, x, residual = torch.randn(70, 48), torch.randn(rows, 48), torch.randn(rows, 70)
+    bias = torch.randn(70) if with_bias else None
+    exact = (x.double() @ weight.double().T) + (bias.double() if with_bias else 0)
+    before = residual.clone()
+    total = adapter.residual_linear(weight.clone(), bias)(x, residual)
+    torch.testing.assert_close(total, (exact + residual).float(), atol=1e-5, rtol=1e-5)
+    assert torch.equal(residual, before)
+    for name, function in ACTIVATIONS.items():
+        found = adapter.activated_linear(weight.clone(), bias, name)(x)
+        torch.testing.assert_close(found, function(exact).float(), atol=1e-5, rtol=1e-5)
 
 
 def test_a_tied_head_is_copied_up_to_a_size() -> None:

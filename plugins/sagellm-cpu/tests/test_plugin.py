@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,17 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": 128,
 }
 
+BERT: dict[str, Any] = {
+    "model_type": "bert",
+    "architectures": ["BertModel"],
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
+    "max_position_embeddings": 128,
+}
+
 
 def _described(config: dict[str, Any], **changes: Any) -> ModelDescription:
     return ModelDescription(
@@ -49,7 +61,7 @@ def test_who_we_are() -> None:
     info = plugin.sagellm_plugin_info()
     assert info.name == "cpu"
     assert info.device_class is DeviceClass.CPU
-    assert info.capabilities == {"generate", "logprobs"}
+    assert info.capabilities == {"generate", "logprobs", "embed"}
 
 
 def test_there_is_one_usable_device(tmp_path) -> None:
@@ -77,9 +89,51 @@ def test_it_can_load_what_the_decoder_covers(device) -> None:
     assert tied.bytes_needed == answer.bytes_needed
 
 
+def test_an_encoder_only_embeds(device) -> None:
+    answer = plugin.sagellm_can_load(_described(BERT), device)
+    assert (answer.verdict, answer.capabilities) == (LoadVerdict.YES, {"embed"})
+    assert answer.bytes_needed == 4 * 64 * (2 * (4 * 64 + 2 * 96) + 100 + 128 + 2)
+
+
+def test_a_decoder_generates_and_embeds(device) -> None:
+    assert plugin.sagellm_can_load(_described(LLAMA), device).capabilities is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tensors", "tied", "expected"),
+    [
+        ("LlamaModel", ["embed_tokens.weight"], False, {"embed"}),
+        ("LlamaForCausalLM", ["embed_tokens.weight"], False, {"embed"}),
+        ("LlamaModel", ["embed_tokens.weight"], True, None),
+        ("LlamaForCausalLM", ["model.embed_tokens.weight", "lm_head.weight"], False, None),
+    ],
+)
+def test_a_decoder_without_output_layer_only_embeds(
+    device, tmp_path, architecture, tensors, tied, expected
+) -> None:
+    tensor = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    header = json.dumps(dict.fromkeys(tensors, tensor)).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    config = {**LLAMA, "architectures": [architecture], "tie_word_embeddings": tied}
+    answer = plugin.sagellm_can_load(_described(config, path=tmp_path), device)
+    assert (answer.verdict, answer.capabilities) == (LoadVerdict.YES, expected)
+
+
+def test_a_decoder_whose_way_to_embed_is_not_computed_generates(device, tmp_path) -> None:
+    entry = {"path": "", "type": "sentence_transformers.models.WordWeights"}
+    (tmp_path / "modules.json").write_text(json.dumps([entry]))
+    answer = plugin.sagellm_can_load(_described(LLAMA, path=tmp_path), device)
+    assert answer.capabilities == {"generate", "logprobs"}
+    answer = plugin.sagellm_can_load(_described(BERT, path=tmp_path), device)
+    assert answer.verdict is LoadVerdict.NO
+    assert "WordWeights" in answer.reason
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
+        ({**BERT, "position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({**BERT, "model_type": "nomic_bert", "architectures": ["NomicBertModel"]}, "nomic_bert"),
         ({**LLAMA, "model_type": "rwkv", "architectures": ["RwkvForCausalLM"]}, "RwkvForCausalLM"),
         ({**LLAMA, "rope_scaling": {"rope_type": "dynamic", "factor": 2}}, "dynamic"),
         ({**LLAMA, "hidden_size": None}, "hidden_size"),
@@ -97,7 +151,9 @@ def test_gguf_by_its_architecture(device) -> None:
     answer = plugin.sagellm_can_load(known, device)
     assert (answer.verdict, answer.bytes_needed) == (LoadVerdict.YES, 4000)
     foreign = _described({"model_type": "bert"}, format=ModelFormat.GGUF)
-    assert plugin.sagellm_can_load(foreign, device).verdict is LoadVerdict.NO
+    answer = plugin.sagellm_can_load(foreign, device)
+    assert answer.verdict is LoadVerdict.NO
+    assert "GGUF" in answer.reason
 
 
 def test_an_unresolved_model(device) -> None:
@@ -122,9 +178,10 @@ from sagellm_cpu import plugin
 from sagellm_core.contract import ModelDescription, ModelFormat
 plugin.sagellm_plugin_info()
 (device,) = plugin.sagellm_detect_devices({{}}, Path("/"))
-model = ModelDescription(reference="x", format=ModelFormat.SAFETENSORS, model_type="llama",
-                         config={LLAMA!r})
-assert plugin.sagellm_can_load(model, device).verdict == "yes"
+for config in ({LLAMA!r}, {BERT!r}):
+    model = ModelDescription(reference="x", format=ModelFormat.SAFETENSORS, path=Path("/nowhere"),
+                             model_type=config["model_type"], config=config)
+    assert plugin.sagellm_can_load(model, device).verdict == "yes"
 plugin.sagellm_diagnose(device)
 print(*[name for name in ("torch", "numpy", "transformers", "pydantic") if name in sys.modules])
 """

@@ -18,7 +18,15 @@ def _loaded(code: str, names: tuple[str, ...]) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["sagellm_torch", "sagellm_torch.architecture"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sagellm_torch",
+        "sagellm_torch.architecture",
+        "sagellm_torch.purpose",
+        "sagellm_torch.embedding.recipe",
+    ],
+)
 def test_no_torch_before_a_model_is_loaded(module) -> None:
     assert _loaded(f"import {module}", ("torch", "numpy", *_FORBIDDEN)) == ""
 
@@ -35,6 +43,18 @@ runner = open_runner(model, RunnerConfig(max_slots=1, max_model_len=64))
 begin = SlotStart(sampling=SamplingParams(seed=1, top_p=0.9, logprobs=2), prompt_len=3)
 runner.prefill([PrefillRow(slot=0, token_ids=[3, 4, 5], start=0, new_blocks=(0,), begin=begin)])
 assert runner.decode([DecodeRow(0)]).result().token_ids
+"""
+    assert _loaded(code, _FORBIDDEN) == ""
+
+
+def test_embedding_imports_no_transformers(tiny_model) -> None:
+    path = tiny_model("llama").path
+    code = f"""
+from sagellm_core.contract import EmbedderConfig, LoadOptions
+from sagellm_core.models import describe
+from sagellm_torch import DeviceAdapter, load_model, open_embedder
+model = load_model(describe({str(path)!r}), DeviceAdapter("cpu"), LoadOptions())
+assert open_embedder(model, EmbedderConfig()).embed([[3, 4, 5]], normalize=True).shape == (1, 64)
 """
     assert _loaded(code, _FORBIDDEN) == ""
 
