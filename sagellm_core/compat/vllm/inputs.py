@@ -72,9 +72,12 @@ def _with_token_ids(prompts: Any, prompt_token_ids: Any) -> list[PromptInput]:
             f"prompt_token_ids is of type {type(rows).__name__}.",
             hint="Pass a list of token ids, or a list of such lists.",
         )
-    texts = [prompts] if prompts is None or isinstance(prompts, str) else list(prompts)
     if prompts is None:
-        texts = texts * len(rows)
+        texts: Sequence[Any] = [None] * len(rows)
+    elif isinstance(prompts, (list, tuple)):
+        texts = prompts
+    else:
+        texts = [prompts]
     if len(texts) != len(rows):
         raise InvalidRequestError(
             f"There are {len(texts)} prompts and {len(rows)} lists of prompt_token_ids.",
@@ -137,16 +140,21 @@ def read_conversations(messages: Any) -> list[tuple[Mapping[str, Any], ...]]:
 
     :raises InvalidRequestError: neither; or a part that is not text.
     """
-    if not isinstance(messages, (list, tuple)):
-        raise InvalidRequestError(
-            f"messages is of type {type(messages).__name__}.",
-            hint='Pass [{"role": "user", "content": "..."}], or a list of such lists.',
-        )
-    rows = messages if messages and isinstance(messages[0], (list, tuple)) else [messages]
+    several = (
+        isinstance(messages, (list, tuple))
+        and bool(messages)
+        and isinstance(messages[0], (list, tuple))
+    )
+    rows = messages if several else [messages]
     conversations = []
-    for row in rows:
+    for index, row in enumerate(rows):
+        if not isinstance(row, (list, tuple)):
+            raise InvalidRequestError(
+                f"Conversation {index} is of type {type(row).__name__}.",
+                hint='Pass [{"role": "user", "content": "..."}], or a list of such lists.',
+            )
         found = read_input({"messages": row}).messages
-        assert found is not None  # "messages" was the only source
+        assert found is not None  # a list under "messages" can be nothing else
         conversations.append(found)
     return conversations
 
