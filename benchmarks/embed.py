@@ -47,8 +47,13 @@ def measure(
     ):
         sets = []
         for name, shortest, longest in SETS:
-            texts = make_texts(path, count=count, shortest=shortest, longest=longest, seed=longest)
-            found = _compare(name, ours, theirs, texts, rounds, Path(scratch))
+            # New texts in every round, as in real work: what a side prepares for one mix of
+            # lengths does not fit the next.
+            turns = [
+                make_texts(path, count=count, shortest=shortest, longest=longest, seed=turn)
+                for turn in range(rounds + 1)
+            ]
+            found = _compare(name, ours, theirs, turns, Path(scratch))
             sets.append(found)
             _say(f"{name}: {found.ratio:.2f}x")
         versions = {side.name: side.version for side in (ours, theirs)}
@@ -82,20 +87,18 @@ def _startups(path: Path, rounds: int, their_python: str) -> dict[str, list[floa
     return seconds
 
 
-def _compare(
-    name: str, ours: Side, theirs: Side, texts: list[str], rounds: int, scratch: Path
-) -> TextSet:
+def _compare(name: str, ours: Side, theirs: Side, turns: list[list[str]], scratch: Path) -> TextSet:
     seconds: dict[Side, list[float]] = {ours: [], theirs: []}
     files = {ours: scratch / "ours.npy", theirs: scratch / "theirs.npy"}
     for side, file in files.items():  # first calls allocate and choose kernels
-        side.embed(texts, save=file)
-    for _ in range(rounds):
+        side.embed(turns[0], save=file)
+    for texts in turns[1:]:
         for side, taken in seconds.items():
             taken.append(side.embed(texts))
     return TextSet(
         name=name,
-        texts=len(texts),
-        words=sum(len(text.split()) for text in texts),
+        texts=len(turns[0]),
+        words=[sum(len(text.split()) for text in texts) for texts in turns[1:]],
         ours_s=seconds[ours],
         theirs_s=seconds[theirs],
         distance=_distance(list(files.values())),

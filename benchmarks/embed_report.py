@@ -12,8 +12,8 @@ class TextSet:
 
     name: str
     texts: int
-    #: Words of all texts; each is one token.
-    words: int
+    #: Words of all texts in each round; each is one token.
+    words: list[int]
     ours_s: list[float]
     theirs_s: list[float]
     #: Largest ``1 - cosine`` between the vectors of the two sides.

@@ -166,6 +166,13 @@ class DeviceAdapter:
         attention.write(layer, key, value, step.write_index)
         return attention.attend_prefill(query, key, value, layer, step, config, self._workspace)
 
+    def padded_tokens(self, count: int) -> int:
+        """Tokens that an encoder's pass is filled up to, at least ``count``.
+
+        For devices that prepare a kernel for each number of rows that they have not seen.
+        """
+        return count
+
     def attend_full(
         self,
         qkv: torch.Tensor,
@@ -176,7 +183,8 @@ class DeviceAdapter:
         """Attend within packed texts, every token to every other of its text: encoders.
 
         :param qkv: [T, 3 * num_heads * head_dim]: queries, keys and values side by side.
-        :param groups: texts of one length, which lie side by side, longest first.
+        :param groups: texts of one length, which lie side by side, longest first. Rows after
+            the last group are filling, and what comes out there must be finite.
         :param bias: added to scaled scores, [num_heads, longest, longest], or ``None``.
         :returns: [T, num_heads * head_dim].
         """

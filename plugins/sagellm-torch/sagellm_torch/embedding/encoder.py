@@ -34,6 +34,10 @@ class Encoder:
         hidden = F.embedding(pack.tokens, weights.words)
         hidden += F.embedding(self._positions(pack), weights.positions)
         hidden = self._norm(hidden, weights.norm)
+        count = hidden.shape[0]
+        extra = self._adapter.padded_tokens(count) - count
+        if extra:
+            hidden = F.pad(hidden, (0, 0, 0, extra))
         bias = self._bias_for(pack.lengths[0])
         last = len(weights.layers) - 1
         for index, layer in enumerate(weights.layers):
@@ -43,7 +47,7 @@ class Encoder:
                 mixed, hidden = mixed.index_select(0, rows), hidden.index_select(0, rows)
             hidden = self._norm(layer.output(mixed, hidden), layer.attention_norm)
             hidden = self._norm(layer.down(layer.up(hidden), hidden), layer.output_norm)
-        return hidden
+        return hidden if rows is not None else hidden[:count]
 
     def close(self) -> None:
         """Let go of what was kept between passes."""

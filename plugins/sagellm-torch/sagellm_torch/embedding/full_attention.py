@@ -18,11 +18,13 @@ def attend_full(
     Texts of one length are one batch: no token is padding, and no mask is needed.
 
     :param qkv: [T, 3 * num_heads * head_dim]: queries, keys and values side by side.
+    :param groups: rows after the last one belong to no text, and become 0.
     :param bias: added to scaled scores, [num_heads, longest, longest], or ``None``.
     :returns: [T, num_heads * head_dim].
     """
     width = qkv.shape[1] // 3
     out = qkv.new_empty(qkv.shape[0], width)
+    out[groups[-1].rows.stop :].zero_()
     for group in groups:
         count, length = group.count, group.length
         parts = qkv[group.rows].view(count, length, 3, num_heads, width // num_heads)
