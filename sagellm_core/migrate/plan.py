@@ -21,7 +21,9 @@ from .survey import Survey
 from .walk import Found, Kind, find_files
 
 #: A file without one of these has nothing to migrate, and is not parsed.
-_TRACES = re.compile(rb"vllm|OpenAIGenerator|HFGenerator|generator|isagellm", re.IGNORECASE)
+_TRACES = re.compile(rb"vllm|OpenAIGenerator|HFGenerator|isagellm", re.IGNORECASE)
+#: In YAML, sections of other names count too.
+_TRACES_IN_YAML = re.compile(rb"vllm|generator", re.IGNORECASE)
 #: Old names that are worth listing in files of a kind that is not rewritten.
 _OLD_NAMES = re.compile(
     r"VLLMGenerator|VLLMEmbedding|vllm_registry|(?m:^\s*vllm\s*(?:[=<>~!].*)?$)"
@@ -77,17 +79,18 @@ def write(plan: FilePlan) -> None:
 
 
 def _read(found: Found) -> Source | NotUnderstoodError | None:
+    traces = _TRACES_IN_YAML if found.kind is Kind.YAML else _TRACES
     try:
         if found.path.stat().st_size > MOST_BYTES:
             with found.path.open("rb") as file:
                 start = file.read(MOST_BYTES)
-            if not _TRACES.search(start) or b"\0" in start:
+            if not traces.search(start) or b"\0" in start:
                 return None
             return NotUnderstoodError(f"more than {MOST_BYTES} bytes; it is not looked at", 1)
         data = found.path.read_bytes()
     except OSError as error:
         return NotUnderstoodError(f"cannot be read: {error.strerror}", 1)
-    if not _TRACES.search(data) and not _TRACES.search(data.replace(b"\0", b"")):
+    if not traces.search(data) and not traces.search(data.replace(b"\0", b"")):
         return None
     try:
         return decode(data, found.kind)
