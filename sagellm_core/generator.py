@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -24,6 +25,8 @@ from .options import CallOptions, call_options, check_options
 from .prompting import encode_prompt
 from .results import Pieces, TextChunk, answer, failure
 from .session import Session, open_session
+
+_log = logging.getLogger("sagellm")
 
 
 class SageLLMGenerator:
@@ -133,10 +136,22 @@ class SageLLMGenerator:
         :returns: ``text`` and, equal to it, ``generated``; ``finish_reason`` (``stop`` or
             ``length``), ``stop_reason``, ``token_ids``, ``usage``, ``timings`` in seconds
             (``ttft_s``, ``tpot_s``, ...), ``provider`` (``name``, ``dist``, ``version``,
-            ``device``, ``why``, ``dtype``, ...), ``context`` where the input had one.
+            ``device``, ``why``, ``dtype``, ...), ``context`` where the input had one. With
+            ``on_error="record"``, for an input that failed: ``text`` and ``generated`` empty,
+            ``finish_reason`` ``"error"``, ``error`` with ``type``, ``code``, ``message``,
+            ``hint`` and ``retryable``, ``input`` with the input itself, and ``context``.
         :raises InvalidRequestError: an input or an option that cannot be right.
         :raises RequestTimeoutError: ``timeout`` seconds passed.
         """
+        if self.config.on_error == "raise":
+            return self._execute(data, options)
+        try:
+            return self._execute(data, options)
+        except Exception as error:
+            _log.warning("an input became an error record: %s", error)
+            return failure(error, {"input": data, **_context_of(data)})
+
+    def _execute(self, data: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         prompt, chosen = self._read(data, options)
         session = self._ready()
         (completion,) = session.client.generate(
@@ -148,7 +163,7 @@ class SageLLMGenerator:
         return self._answer(session, prompt, completion)
 
     def execute_batch(
-        self, items: Sequence[Any], *, return_errors: bool = False, **options: Any
+        self, items: Sequence[Any], *, return_errors: bool | None = None, **options: Any
     ) -> list[dict[str, Any]]:
         """Answer several prompts at once, in order.
 
@@ -156,7 +171,8 @@ class SageLLMGenerator:
 
         :param items: inputs as :meth:`execute` takes them; each may carry its own options.
         :param return_errors: put ``{"error": {...}, "text": ""}`` in a failed prompt's place
-            instead of raising the first error and cancelling the rest.
+            instead of raising the first error and cancelling the rest. ``None``: as the
+            constructor's ``on_error`` says.
         :param options: for every prompt; those of an input lie below them. ``timeout`` bounds
             the whole call. Without it the constructor's timeout is allowed for each round of
             ``max_num_seqs`` prompts.
@@ -167,6 +183,8 @@ class SageLLMGenerator:
                 hint="Wrap it in a list, or use execute().",
             )
         check_options(options)
+        if return_errors is None:
+            return_errors = self.config.on_error == "record"
         results: list[dict[str, Any]] = [{}] * len(items)
         prompts: list[tuple[int, PromptInput, CallOptions]] = []
         for index, data in enumerate(items):
@@ -312,6 +330,16 @@ class SageLLMGenerator:
             logprobs=completion.logprobs,
             extras=extras,
         )
+
+
+def _context_of(data: Any) -> dict[str, Any]:
+    """``context`` of an input that failed, where it has one."""
+    try:
+        context = read_input(data).context
+    except Exception:
+        # It is no prompt, or what broke it before breaks it again; the record has it whole.
+        return {}
+    return {} if context is None else {"context": context}
 
 
 def _refuse_options_of_the_whole_batch(options: Mapping[str, Any]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .contract import EngineError, SageLLMError, TokenEvent, TokenLogprobs
 from .engine import Completion
+
+_log = logging.getLogger("sagellm")
 
 
 class TextChunk(str):
@@ -147,13 +150,30 @@ def answer(
     return result | extras
 
 
-def failure(error: SageLLMError, extras: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a batch for a prompt that failed, where errors were asked for as data."""
+def failure(error: Exception, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a prompt that failed, where errors were asked for as data."""
     kept = {key: value for key, value in extras.items() if key != "load_s"}
     return {
         "text": "",
         "generated": "",
         "finish_reason": "error",
         "token_ids": [],
-        "error": error.to_dict(),
+        "error": described(error),
     } | kept
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """``type``, ``code``, ``message``, ``hint`` and ``retryable`` of ``error``.
+
+    Anything but an error of sagellm is a defect, so that goes into the log with its traceback.
+    """
+    if isinstance(error, SageLLMError):
+        return error.to_dict()
+    _log.error("an input failed by a defect", exc_info=error)
+    return {
+        "type": type(error).__name__,
+        "code": SageLLMError.code,
+        "message": str(error),
+        "hint": "This is a defect of sagellm or of a plugin; the log has its traceback.",
+        "retryable": False,
+    }

@@ -391,3 +391,16 @@ def test_cancelling_a_task_cancels_the_request() -> None:
             time.sleep(0.005)
         assert engine.stats().running == 0
         assert engine.stats().blocks_free == before
+
+
+def test_a_recording_generator_gives_errors_as_results() -> None:
+    with SageLLMGenerator("mock", "any", on_error="record", max_tokens=4) as generator:
+        record = generator.execute([{"id": 7}, {"prompt": "Hi", "options": {"max_tokens": 0}}])
+        batch = generator.execute_batch(["Hi", ""])
+        with pytest.raises(EmptyPromptError):
+            generator.execute_batch(["Hi", ""], return_errors=False)
+    assert (record["text"], record["finish_reason"]) == ("", "error")
+    assert (record["error"]["code"], record["context"]) == ("invalid_sampling", {"id": 7})
+    assert record["input"][1]["prompt"] == "Hi"
+    assert "error" not in batch[0]
+    assert batch[1]["error"]["code"] == "empty_prompt"

@@ -134,6 +134,11 @@ class GeneratorConfig(BaseModel):
     cache_dir: str | None = Field(
         None, description="Where converted files are kept; null for the user's cache directory."
     )
+    on_error: Literal["raise", "record"] = Field(
+        "raise",
+        description="What execute() does with an input that fails: raise, or record it as a "
+        "result with error in it.",
+    )
 
     @field_validator("model_path", "cache_dir", mode="before")
     @classmethod

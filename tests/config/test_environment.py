@@ -35,6 +35,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "prompt_format": ("raw", "raw"),
     "system_prompt": (" Be brief. ", " Be brief. "),
     "quantization": ("int8", "int8"),
+    "on_error": ("record", "record"),
     "provider_options": ('{"threads": 2}', {"threads": 2}),
     "allow_fallback": ("ON", True),
     "disable_plugins": ("a, b,a", ("a", "b")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -12,11 +13,14 @@ from sagellm_core.contract import (
     ProgressCallback,
 )
 from sagellm_core.embedding import EmbeddingConfig, EmbeddingEngine
+from sagellm_core.results import described
 
 from .arguments import taken
 from .base import map_function
-from .error_record import check_on_error, described
+from .on_error import check_on_error
 from .shared import Lease, sharing_key
+
+_log = logging.getLogger("sagellm.sage")
 
 #: What a runtime or a loaded model put into an instance; it does not travel with a pickle.
 _RUNTIME_STATE = ("ctx", "_logger", "_lease")
@@ -112,6 +116,7 @@ class SageLLMEmbedding(_MapFunction):  # type: ignore[misc]
         try:
             return self._embed(data)
         except Exception as error:
+            _log.warning("an item became an error record: %s", error)
             return {
                 "vectors": [],
                 "dimension": None,

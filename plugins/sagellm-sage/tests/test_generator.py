@@ -69,7 +69,7 @@ def test_positional_order_is_the_old_one() -> None:
     )
     names = list(inspect.signature(SageLLMGenerator).parameters)
     assert names[:2] == ["backend_type", "model_path"]
-    assert names[-1] == "on_error"
+    assert "on_error" in names
 
 
 def test_streams(gen) -> None:
@@ -350,7 +350,7 @@ def test_a_checkpoint_holds_no_engine(check, kernel) -> None:
         """,
         kernel,
     )
-    assert out == "['config', 'on_error']\n"
+    assert out == "['config']\n"
 
 
 @pytest.mark.parametrize("end", ["pass", "gen.shutdown()", "del gen"])
