@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -225,8 +226,8 @@ def _settings(flags: dict[str, Any], output: Path) -> dict[str, Any]:
     from sagellm_core.pipeline.settings import names_of
 
     values = {
-        "documents": flags["documents"] or _DOCUMENTS,
-        "index": str(output.with_suffix(".index.npz")) if flags["cache"] else None,
+        "documents": _beside(output, flags["documents"] or _DOCUMENTS),
+        "index": output.with_suffix(".index.npz").name if flags["cache"] else None,
         "chunk_size": flags["chunk_size"],
         "chunk_overlap": flags["chunk_overlap"],
         "top_k": flags["top_k"],
@@ -247,6 +248,13 @@ def _settings(flags: dict[str, Any], output: Path) -> dict[str, Any]:
         },
     }
     return {name: values[name] for name in names_of(flags["kind"])}
+
+
+def _beside(output: Path, documents: str) -> str:
+    """A path as the pipeline's file says it, so that the pipeline runs from any directory."""
+    if documents.startswith("~") or Path(documents).is_absolute():
+        return documents
+    return os.path.relpath(documents, output.parent.resolve())
 
 
 def _ask(flags: dict[str, Any]) -> None:

@@ -32,12 +32,13 @@ def command(state: State, file: Path, words: tuple[str, ...]) -> int:
     show_log(state)
     _show_progress()
     from sagellm_core.pipeline.creation import program_module
-    from sagellm_core.pipeline.settings import read_plan
+    from sagellm_core.pipeline.settings import located, read_plan
 
     plan = read_plan(file)
     run = _runtime(plan.runtime)
     try:
-        return int(program_module(plan.kind).main(words, plan.settings, run))
+        settings = located(plan.settings, file)
+        return int(program_module(plan.kind).main(words, settings, run))
     except BaseException:
         state.abandoned = True
         raise

@@ -100,7 +100,7 @@ def read_entry(root: RegistryRoot, model_id: str, entry: Any) -> ModelInfo | Non
         model_id=model_id,
         path=root.path / path,  # an absolute path stays as it is
         revision=revision if isinstance(revision, str) else "",
-        size_bytes=size if type(size) is int and size >= 0 else 0,
+        size_bytes=size if type(size) is int and 0 <= size < 2**63 else 0,
         last_used=float(used) if type(used) in (int, float) and 0 <= used < 2**36 else 0.0,
         tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         commit=commit if isinstance(commit, str) else "",
@@ -137,6 +137,8 @@ def checked_tags(tags: Iterable[str] | None) -> tuple[str, ...]:
 
     :raises ModelRegistryError: they are no strings.
     """
+    if tags is not None and not isinstance(tags, Iterable):
+        raise ModelRegistryError(f"Tags are words, not {tags!r}."[:200], hint='As in ["chat"].')
     words = (tags,) if isinstance(tags, str) else tuple(tags or ())
     if not all(isinstance(word, str) for word in words):
         raise ModelRegistryError(f"Tags are strings, not {words!r}."[:200], hint="Pass words.")

@@ -39,7 +39,9 @@ class Marker:
         place = directory / _NAME
         # Not through a link that someone put there.
         place.unlink(missing_ok=True)
-        place.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        # Tags may have lone surrogates, which JSON says as \udcXX.
+        place.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def read_marker(directory: Path) -> Marker | None:

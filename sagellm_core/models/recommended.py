@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
@@ -15,6 +16,8 @@ from .offline import offline_variable
 
 _log = logging.getLogger("sagellm.models")
 _MAX_BYTES = 4 * 1024 * 1024
+#: Longer is more than sockets take.
+_LONGEST_TIMEOUT = 1e6
 _FIELDS = (
     "size_billion",
     "disk_gb",
@@ -55,14 +58,18 @@ def fetch_recommended_models(
     :param index_url: where an index lies: a JSON list of models, or an object with one under
         ``models``. Default: ``$SAGE_LLM_MODEL_INDEX_URL``; if that is not set, the built-in list.
     :param timeout: seconds for everything.
-    :raises ModelRegistryError: the URL is none of HTTP, or the timeout is not above 0.
+    :raises ModelRegistryError: the URL is none of HTTP, or the timeout is not above 0 and
+        below a million.
     """
     url = index_url or os.environ.get("SAGE_LLM_MODEL_INDEX_URL", "").strip()
-    if not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ModelRegistryError(f"The timeout is {timeout!r}.", hint="Pass seconds above 0.")
+    if not isinstance(timeout, (int, float)) or not 0 < timeout < _LONGEST_TIMEOUT:
+        raise ModelRegistryError(
+            f"The timeout is {timeout!r}.",
+            hint=f"Pass seconds above 0 and below {_LONGEST_TIMEOUT:g}.",
+        )
     if not url:
         return _built_in()
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    if not isinstance(url, str) or not _is_http(url):
         raise ModelRegistryError(
             f"{str(url)[:80]!r} is no address of an index.", hint="Pass an http(s) URL."
         )
@@ -73,7 +80,7 @@ def fetch_recommended_models(
         models = _normalised(json.loads(_get(url, timeout)))
         if not models:
             raise ValueError("it names no models")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         _log.warning(
             "The index %s cannot be used (%s: %s): these are the built-in recommendations.",
             url,
@@ -82,6 +89,13 @@ def fetch_recommended_models(
         )
         return _built_in()
     return models
+
+
+def _is_http(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:  # an IPv6 address without its bracket
+        return False
 
 
 def _get(url: str, timeout: float) -> bytes:

@@ -126,6 +126,10 @@ def add_model(
     from .resolved import resolved_at
 
     ModelName.parse(model_id)
+    if not isinstance(revision, str):
+        raise ModelRegistryError(
+            f"The revision is a string, not {revision!r}."[:200], hint="Pass a branch or commit."
+        )
     words = checked_tags(tags)
     # Headers are read now, so that a model that cannot work is not discovered much later.
     wanted = expand(str(path))

@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,9 +83,14 @@ class RegistryFile:
 
     def _parse(self) -> dict[str, Any]:
         try:
-            size = self.path.stat().st_size
-            if size > _MAX_BYTES:
-                raise _CorruptError(f"has {size} bytes, and {_MAX_BYTES} are the most")
+            found = self.path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+                raise ModelRegistryError(
+                    f"The model registry {self.path} is no regular file.",
+                    hint="Move it away, or set SAGE_SAGELLM_MODEL_ROOT to another directory.",
+                )
+            if found.st_size > _MAX_BYTES:
+                raise _CorruptError(f"has {found.st_size} bytes, and {_MAX_BYTES} are the most")
             value = json.loads(self.path.read_bytes().decode("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
@@ -163,7 +169,9 @@ class RegistryFile:
         try:
             new.unlink(missing_ok=True)
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                file.write(json.dumps(entries, indent=2, ensure_ascii=False).encode())
+                # A path that is not UTF-8 has lone surrogates in it, which JSON says as \udcXX.
+                text = json.dumps(entries, indent=2, ensure_ascii=False)
+                file.write(text.encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)

@@ -71,6 +71,13 @@ def _expanded(text: str) -> Path:
             f"The registry's place {text[:80]!r} has a NUL character.", hint="Remove it."
         )
     try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise ModelRegistryError(
+            f"The registry's place {text[:80]!r} cannot be the name of a directory.",
+            hint="Set SAGE_SAGELLM_MODEL_ROOT to a directory.",
+        ) from error
+    try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise ModelRegistryError(

@@ -3,7 +3,8 @@
 ``documents`` are cut into chunks; a ``dense_index`` finds those near in meaning, a
 ``lexical_index`` those that share words, and ``fusion`` makes one ranking of two. ``index_file``
 keeps vectors between runs, ``prompt`` puts passages before a question, ``running`` takes
-questions through the stages. ``programs`` are the four pipelines; ``creation`` writes them.
+questions through the stages. ``settings`` are what a pipeline is told; ``programs`` are the four
+pipelines, and ``creation`` writes them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .index_file import open_index
 from .lexical_index import LexicalIndex
 from .prompt import question_prompt
 from .running import command_line, run
+from .settings import located
 
 __all__ = [
     "Chunk",
@@ -23,6 +25,7 @@ __all__ = [
     "Passage",
     "command_line",
     "fuse",
+    "located",
     "open_index",
     "question_prompt",
     "read_chunks",

@@ -34,9 +34,12 @@ class _Setting:
 _TWO_WAYS = frozenset({"hybrid-search", "multi-strategy"})
 
 _SETTINGS = {
-    "documents": _Setting((str,), "A text file, or a directory with .md and .txt files."),
+    "documents": _Setting(
+        (str,), "A text file, or a directory with .md and .txt files; relative to this file."
+    ),
     "index": _Setting(
-        (str, type(None)), "Where vectors are kept until a document changes; nothing: nowhere."
+        (str, type(None)),
+        "Where vectors are kept until a document changes; nothing: nowhere.",
     ),
     "chunk_size": _Setting((int,), "Most characters of a chunk of a document."),
     "chunk_overlap": _Setting((int,), "Characters that a chunk shares with the one before."),
@@ -59,6 +62,20 @@ def names_of(kind: str) -> list[str]:
 def comment_of(name: str) -> str:
     """What a setting means, in one sentence."""
     return _SETTINGS[name].comment
+
+
+def located(settings: Mapping[str, Any], file: str | Path) -> dict[str, Any]:
+    """The settings with absolute paths, so that a pipeline runs from any directory.
+
+    :param file: the pipeline's file; relative ``documents`` and ``index`` are beside it.
+    """
+    directory = Path(file).absolute().parent
+    places = {
+        name: str(directory / Path(settings[name]).expanduser())
+        for name in ("documents", "index")
+        if settings[name] is not None
+    }
+    return {**settings, **places}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

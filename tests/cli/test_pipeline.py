@@ -271,3 +271,30 @@ def test_answers_with_real_models(sagellm: Sagellm, documents: Path, tmp_path: P
     result = json.loads(done.stdout)
     assert result["passages"][0]["source"] == "kettle.md"
     assert result["answer"].strip()
+
+
+@pytest.mark.parametrize("ending", ["py", "yaml"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipeline_runs_from_another_directory(
+    sagellm: Sagellm,
+    documents: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    ending: str,
+) -> None:
+    name = f'odd näme "{kind}"'
+    monkeypatch.chdir(tmp_path)
+    mock = ("--backend", "mock", "-m", "any", "-d", "documents")
+    written = sagellm(
+        "pipeline", "create-embedding", *mock, "-t", kind, "-o", f"out/{name}.{ending}"
+    )
+    assert written.returncode == 0, written.stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    ran = sagellm("pipeline", "run", f"../out/{name}.{ending}", "warranty of the kettle", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["passages"]
+    assert list(elsewhere.iterdir()) == []
+    assert (tmp_path / "out" / f"{name}.index.npz").exists()

@@ -127,3 +127,43 @@ def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
     for timeout in (0, -1, "soon"):
         with pytest.raises(ModelRegistryError, match="timeout"):
             fetch_recommended_models(timeout=timeout)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/a b", "http://127.0.0.1:1/"])
+def test_an_address_that_cannot_be_asked_is_warned_about(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert fetch_recommended_models(url) == fetch_recommended_models()
+    assert "cannot be used" in caplog.text
+
+
+def test_a_server_that_does_not_speak_http_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-nonsense\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with caplog.at_level(logging.WARNING):
+            assert fetch_recommended_models(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert "BadStatusLine" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://[::1/", "file:///etc/passwd"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ModelRegistryError, match="no address"):
+        fetch_recommended_models(url)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), 1e300])
+def test_a_timeout_that_no_socket_takes_is_refused(timeout: float) -> None:
+    with pytest.raises(ModelRegistryError, match="timeout"):
+        fetch_recommended_models("http://127.0.0.1:1/", timeout)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,51 @@ def test_entries_that_others_wrote_are_kept_and_tolerated(hf_dir: Path, root: Pa
     add_model("mine", hf_dir)
     written = json.loads((root / "metadata.json").read_text())
     assert {key: written[key] for key in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"path": "/x", "tags": ["\udcff"]},
+        {"path": "/x\udcff"},
+        {"path": "/x", "size_bytes": 10**400},
+        {"path": "/" + "x" * 5000},
+    ],
+)
+def test_odd_values_of_others_stop_nothing(hf_dir: Path, root: Path, entry: dict[str, Any]) -> None:
+    _write_registry(root, {"odd": entry})
+    add_model("mine", hf_dir)
+    assert json.loads((root / "metadata.json").read_text())["odd"] == entry
+    (odd,) = (model for model in list_models() if model.model_id == "odd")
+    assert (odd.state, odd.size_mb) == ("missing", 0.0)
+
+
+def test_a_model_whose_path_is_not_utf8(hf_dir: Path, root: Path) -> None:
+    place = hf_dir.with_name(os.fsdecode(b"caf\xe9"))
+    try:
+        hf_dir.rename(place)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    add_model("mine", place, tags=["\udcff"])
+    assert get_model_path("mine") == place
+
+
+def test_a_pipe_is_no_registry_and_is_not_waited_for(root: Path, hf_dir: Path) -> None:
+    root.mkdir(parents=True)
+    os.mkfifo(root / "metadata.json")
+    with pytest.raises(ModelRegistryError, match="no regular file"):
+        list_models()
+    with pytest.raises(ModelRegistryError, match="no regular file"):
+        add_model("mine", hf_dir)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"revision": 5}, {"tags": 5}, {"tags": [1]}, {"root": "/x\ud800"}]
+)
+def test_arguments_of_the_wrong_type_are_refused(hf_dir: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ModelRegistryError):
+        add_model("mine", hf_dir, **wrong)
+    assert list_models() == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', "", "[" * 100_000])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagellm_core import EmbeddingEngine
-from sagellm_core.pipeline import command_line, open_index
+from sagellm_core.pipeline import command_line, located, open_index
 from sagellm_core.pipeline import run as run_stages
 
 SETTINGS: dict[str, Any] = {}
@@ -21,6 +21,7 @@ def main(
     words: Sequence[str], settings: Mapping[str, Any] = SETTINGS, run: Any = run_stages
 ) -> int:
     """Build the index where it is not there, then search it; returns the exit code."""
+    settings = located(settings, __file__)
     with EmbeddingEngine(settings["embedding"]) as embedder:
         index = open_index(settings, embedder)
         if not words:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagellm_core import EmbeddingEngine
-from sagellm_core.pipeline import LexicalIndex, Passage, command_line, fuse, open_index
+from sagellm_core.pipeline import LexicalIndex, Passage, command_line, fuse, located, open_index
 from sagellm_core.pipeline import run as run_stages
 
 SETTINGS: dict[str, Any] = {}
@@ -33,6 +33,7 @@ def main(
     words: Sequence[str], settings: Mapping[str, Any] = SETTINGS, run: Any = run_stages
 ) -> int:
     """Index the documents both ways, then search as fits; returns the exit code."""
+    settings = located(settings, __file__)
     with EmbeddingEngine(settings["embedding"]) as embedder:
         dense = open_index(settings, embedder)
         lexical = LexicalIndex(dense.chunks)

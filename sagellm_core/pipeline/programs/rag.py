@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagellm_core import EmbeddingEngine, SageLLMGenerator
-from sagellm_core.pipeline import command_line, open_index, question_prompt
+from sagellm_core.pipeline import command_line, located, open_index, question_prompt
 from sagellm_core.pipeline import run as run_stages
 
 SETTINGS: dict[str, Any] = {}
@@ -20,6 +20,7 @@ def main(
     words: Sequence[str], settings: Mapping[str, Any] = SETTINGS, run: Any = run_stages
 ) -> int:
     """Index the documents, then answer each question of ``words``; returns the exit code."""
+    settings = located(settings, __file__)
     embedder = EmbeddingEngine(settings["embedding"])
     generator = SageLLMGenerator(settings["generator"]["sagellm"])
     with embedder, generator:
