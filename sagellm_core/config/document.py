@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Document:
         :raises ProblemFound: an unknown tag, an impossible date, aliases without end, ...
         """
         self._bound(node)
+        self.guarded(lambda: self._check_scalars(node), node)
         return self.guarded(lambda: self.loader.construct_document(node), node)
 
     def places(self, node: yaml.Node) -> dict[tuple[Hashable, ...], tuple[Place, Place]]:
@@ -99,6 +101,25 @@ class Document:
             message = f"a value cannot be read: {error}."
             hint = "Put it in quotes if it is meant as text."
             raise ProblemFound(self.problem(node, message, hint)) from None
+
+    def _check_scalars(self, root: yaml.Node) -> None:
+        """Refuse the first scalar that cannot be read, at its own place and with its key."""
+        # A loader does not recover from a scalar that it failed at.
+        apart = Loader("")
+        for key, value, _ in self._entries(root):
+            for node in (key, value):
+                if not isinstance(node, yaml.ScalarNode):
+                    self._check_scalars(node)
+                    continue
+                try:
+                    apart.construct_object(node)
+                except yaml.YAMLError:
+                    continue  # has its place; said when the whole is constructed
+                except _VALUE_ERRORS:
+                    about = f"{_short(key)}: " if node is value and key is not value else ""
+                    message = f"{about}{_short(node)} cannot be read as a number or a date."
+                    hint = "Correct it, or put it in quotes if it is meant as text."
+                    raise ProblemFound(self.problem(node, message, hint)) from None
 
     def _bound(self, root: yaml.Node) -> None:
         """Refuse aliases that make a small file huge, and values that contain themselves."""
@@ -145,11 +166,13 @@ class Document:
                 f"Run: sagellm migrate {shlex.quote(str(self.path))} (it shows what {old} "
                 f"becomes: {name} with backend_type, model_path and max_tokens)",
             )
-        there = ", ".join(self._sections()) or "none"
+        sections = self._sections()
+        near = difflib.get_close_matches(name, sections, n=1, cutoff=0.8)
+        drawn = f"rite it as in: {_drawn(parts)}, or name another with --section or section=."
         return self.problem(
             node,
-            f"there is no section {name}. Sections of this file: {there}.",
-            f"Write it as in: {_drawn(parts)}, or name another with --section or section=.",
+            f"there is no section {name}. Sections of this file: {', '.join(sections) or 'none'}.",
+            f"Is {near[0]} meant to be it? Else w{drawn}" if near else f"W{drawn}",
         )
 
     def _sections(self) -> list[str]:
@@ -164,6 +187,7 @@ class Document:
             ]
             if isinstance(value, yaml.MappingNode):
                 names += inner or [str(name)]
+        names = list(dict.fromkeys(names))
         return [name if len(name) <= 60 else name[:57] + "..." for name in names[:20]]
 
 

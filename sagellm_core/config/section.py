@@ -96,7 +96,12 @@ def validate_file(path: str | Path, section: str = SECTION) -> list[Problem]:
     try:
         document = read_document(path)
         problems += document.problems
-        problems += section_of(document, section).problems()
+        try:
+            problems += section_of(document, section).problems()
+        except ProblemFound:
+            # With a repeated key, whether the section is there depends on which one goes.
+            if not problems:
+                raise
     except ProblemFound as found:
         problems.append(found.problem)
     return sorted(problems, key=lambda problem: problem.place or Place(0, 0))
@@ -148,7 +153,15 @@ def section_of(document: Document, name: str) -> Section:
 def _yaml_advice(key: str, value: Any) -> str:
     """What to do about values that YAML takes for something else than the writer did."""
     field = GeneratorConfig.model_fields.get(key)
-    if field is None or value is None:
+    if field is None:
+        return ""
+    if value is None:
+        return f"Nothing stands there. Give {key} a value, or leave the key out."
+    if key == "disable_plugins":
+        return "Write a list, as in: [cpu, mock]"
+    if isinstance(field.default, bool) and isinstance(value, str):
+        if value.lower() in ("true", "false"):
+            return f"YAML takes this for text. Write it without quotes: {value.lower()}"
         return ""
     wants_text = field.annotation is str or type(field.default) is str
     if wants_text and not isinstance(value, (str, dict, list)):

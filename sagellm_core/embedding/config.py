@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sagellm_core.config.schema import device_number
 from sagellm_core.contract import ConfigurationError
 
 #: The fields that may be passed by position.
@@ -98,15 +99,7 @@ class EmbeddingConfig(BaseModel):
 
         :raises ConfigurationError: what follows the colon is no number.
         """
-        if ":" not in self.device:
-            return None
-        index = self.device.rpartition(":")[2]
-        if not (index.isascii() and index.isdigit()):
-            raise ConfigurationError(
-                f"device={self.device!r} does not end in a device number.",
-                hint="Write it as in npu:0, or leave it out.",
-            )
-        return int(index)
+        return device_number(self.device)
 
 
 def constructor_signature() -> inspect.Signature:

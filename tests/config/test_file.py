@@ -65,7 +65,7 @@ def section(text: str) -> str:
         (section("load_in_8bit: true\nquantization: int4"), "4:19", "contradicts"),
         (section("device: npu:x"), "3:13", "device number"),
         (section("model_path: !env X"), "3:17", "remove the tag"),
-        (section("cache_dir: 2026-13-45"), "3:5", "cannot be read"),
+        (section("cache_dir: 2026-13-45"), "3:16", "cannot be read"),
     ],
 )
 def test_an_error_names_line_column_and_key(
@@ -284,3 +284,30 @@ def test_any_text_is_read_as_pyyaml_reads_it_or_refused(text: str) -> None:
         assert refused.problem.hint
     elif found is not None:
         assert repr(found) == repr(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "said"),
+    [
+        ("top_k: 1\nmodel_path: 2024-13-45", "4:17", "'model_path': '2024-13-45' cannot be read"),
+        ("num_blocks: " + "9" * 5000, "3:17", "'num_blocks': '999"),
+        ("provider_options:\n  a: [x, 2024-13-45]", "4:14", "cannot be read as a number or a date"),
+        ("backend_type:", "3:18", "Nothing stands there. Give backend_type a value"),
+        ("disable_plugins: cpu", "3:22", "Write a list, as in: [cpu, mock]"),
+        ("allow_fallback: 'True'", "3:21", "Write it without quotes: true"),
+    ],
+)
+def test_a_value_is_named_where_it_stands(path: Path, lines: str, place: str, said: str) -> None:
+    found = problem(path, section(lines))
+    assert found.startswith(f"{place}: ")
+    assert said in found
+
+
+def test_the_nearest_section_is_suggested(path: Path) -> None:
+    found = problem(path, "generator:\n  sagelm: {model_path: any}\n")
+    assert "Is generator.sagelm meant to be it?" in found
+
+
+def test_a_section_under_a_repeated_key_is_not_said_to_be_missing(path: Path) -> None:
+    found = problem(path, "generator:\n  sagellm: {}\ngenerator:\n  other: 1\n")
+    assert "'generator' is here twice: in lines 1 and 3." in found

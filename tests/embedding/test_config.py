@@ -58,7 +58,7 @@ def test_a_device_is_an_index(device: str, index: int | None) -> None:
     assert EmbeddingConfig(device=device).device_index == index
 
 
-@pytest.mark.parametrize("device", ["npu:", "npu:x", "npu:-1", "npu:²"])
+@pytest.mark.parametrize("device", ["npu:", "npu:x", "npu:-1", "npu:²", "npu:" + "9" * 5000])
 def test_a_device_without_a_number(device: str) -> None:
     with pytest.raises(ConfigurationError, match="device number"):
         _ = EmbeddingConfig(device=device).device_index
