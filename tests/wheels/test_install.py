@@ -117,7 +117,7 @@ def test_each_sdist_holds_its_tests_changelog_and_licence(
 
 
 def test_the_core_wheel_is_small(built: dict[str, tuple[Path, Path]]) -> None:
-    assert built["sagellm-core"][0].stat().st_size < 300_000
+    assert built["sagellm-core"][0].stat().st_size < 450_000
 
 
 def test_core_brings_few_distributions_and_little_weight(core_alone: Path) -> None:
