@@ -35,6 +35,8 @@ def with_values(path: Path, text: str, section: str, values: Mapping[str, Scalar
     """
     parts = section_parts(path, section)
     before = _sound(path, text)
+    if not values:
+        return text
     changed = text
     for key, value in values.items():
         document = parse_document(path, changed)

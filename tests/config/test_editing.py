@@ -11,8 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sagellm_core.config.automatic import plan
 from sagellm_core.config.editing import with_values
 from sagellm_core.config.problem import ProblemFound
+from sagellm_core.contract import ConfigurationError
 
 SECTION = "generator.sagellm"
 VALUES: dict[str, str | int] = {"backend_type": "cpu", "model_path": "a/b", "max_tokens": 64}
@@ -124,6 +126,16 @@ def test_what_cannot_be_changed_is_left(text: str, said: str) -> None:
     with pytest.raises(ProblemFound, match=said) as caught:
         edit(text)
     assert caught.value.problem.hint
+
+
+@pytest.mark.parametrize("content", ["- 1\n", "generator: 5\n", "generator: {sagellm: [1]}\n"])
+def test_a_plan_says_what_stands_where_the_section_belongs(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    change = plan(file, "generator.sagellm")
+    with pytest.raises(ConfigurationError, match="stands where the section"):
+        change.work_out(backend="mock", model="any", max_tokens=8)
+    assert file.read_text() == content
 
 
 ODD_WORDS = (
