@@ -23,9 +23,10 @@ def _prefer(context: click.Context, _: click.Parameter, value: str) -> None:
     if value.lower() == "ollama":
         raise RemovedError(
             "sagellm computes in this process and has no Ollama provider: there is nothing of "
-            "Ollama to write here. For models of this machine type: "
-            f"{context.command_path} --prefer sagellm. To go on with an Ollama server, keep "
-            "SAGE's OpenAIGenerator with base_url http://localhost:11434/v1."
+            "Ollama to write here.",
+            f"For models of this machine type: {context.command_path} --prefer sagellm. To go on "
+            "with an Ollama server, keep SAGE's OpenAIGenerator with base_url "
+            "http://localhost:11434/v1.",
         )
     if value.lower() != "sagellm":
         raise click.UsageError(f"--prefer {value} is not known. Type: --prefer sagellm", context)
@@ -35,8 +36,8 @@ def _auth_token(_: click.Context, __: click.Parameter, value: str | None) -> Non
     if value is not None:
         raise RemovedError(
             "--auth-token was for asking a server for its models. sagellm computes in this "
-            "process and needs no token; leave it out. (For gated models of Hugging Face set "
-            "HF_TOKEN.)"
+            "process and needs no token.",
+            "Leave it out. For gated models of Hugging Face set HF_TOKEN.",
         )
 
 

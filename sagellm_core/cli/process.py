@@ -68,12 +68,10 @@ def _run(interrupts: Interrupts, command: click.Command | None, name: str, words
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
-        # The parser stops at the first mistake, which may stand before --json.
-        if state.json or "--json" in words:
-            from .report import print_json
+        from .report import report_usage
 
-            print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})
-        error.show()
+        # The parser stops at the first mistake, which may stand before --json.
+        report_usage(error, json=state.json or "--json" in words, color=color)
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
         raise
@@ -89,7 +87,12 @@ def _run(interrupts: Interrupts, command: click.Command | None, name: str, words
 
 
 def _tolerate_narrow_output() -> None:
-    """On a terminal that is not UTF-8, show '?' for what it lacks instead of failing."""
+    """Show what an encoding lacks as something else instead of failing.
+
+    On a terminal that is not UTF-8 it is '?'. In UTF-8 only the bytes of paths that are not UTF-8
+    are lacking: they are shown as JSON says them, as in ``\\udcff``.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, TextIOWrapper):
+            is_utf8 = stream.encoding.lower() in ("utf-8", "utf8")
+            stream.reconfigure(errors="backslashreplace" if is_utf8 else "replace")

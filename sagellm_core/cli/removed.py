@@ -11,9 +11,13 @@ from .group import LazyGroup
 
 
 class RemovedError(click.ClickException):
-    """Something that was removed was typed. One line says what to type; no usage before it."""
+    """Something that was removed was typed. The hint says what to type or do instead."""
 
     exit_code = 2
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def say_removed(what: str, instead: str) -> NoReturn:
@@ -21,7 +25,7 @@ def say_removed(what: str, instead: str) -> NoReturn:
 
     :raises RemovedError: always; its exit code is 2.
     """
-    raise RemovedError(f"{what} was removed, with vLLM. {instead}")
+    raise RemovedError(f"{what} was removed, with vLLM.", instead)
 
 
 def removed_flag(name: str, instead: str) -> Callable[[Any], Any]:

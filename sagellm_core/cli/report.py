@@ -29,6 +29,22 @@ def print_error(message: str, hint: str, *, color: bool | None = None) -> None:
         click.echo(click.style("hint: ", fg="cyan", bold=True) + hint, err=True, color=color)
 
 
+def report_usage(error: click.ClickException, *, json: bool, color: bool | None = None) -> None:
+    """Print what is wrong with the words that were typed.
+
+    The hint is the error's own (``hint``), else where the command's help is.
+    """
+    message = error.format_message()
+    hint = getattr(error, "hint", "")
+    context = getattr(error, "ctx", None)
+    if not hint and context is not None:
+        hint = f"Try '{context.command_path} --help' for help."
+    if json:
+        data = {"type": "UsageError", "code": "usage", "message": message, "hint": hint}
+        print_json({"error": {**data, "retryable": False}})
+    print_error(message, hint, color=color)
+
+
 def report_error(error: Exception, state: State, *, color: bool | None = None) -> int:
     """Print an error that ended a command; returns the exit code."""
     from sagellm_core.contract.errors import RequestTimeoutError, SageLLMError

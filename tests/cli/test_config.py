@@ -332,10 +332,9 @@ def test_auto_asks(
 
 
 def test_auto_says_the_name_it_was_called_by() -> None:
-    import click
-
     from sagellm_core.cli.config_auto import command
+    from sagellm_core.cli.removed import RemovedError
 
-    with pytest.raises(click.ClickException) as caught:
+    with pytest.raises(RemovedError) as caught:
         command.main(["--prefer", "vllm"], prog_name="sage llm config auto", standalone_mode=False)
-    assert "Type: sage llm config auto --prefer sagellm" in caught.value.message
+    assert caught.value.hint == "Type: sage llm config auto --prefer sagellm"

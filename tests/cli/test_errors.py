@@ -42,6 +42,9 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: Try 'sagellm")
 
 
 @pytest.mark.parametrize("debug", [False, True])

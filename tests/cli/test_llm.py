@@ -76,9 +76,11 @@ def test_what_was_removed_says_what_to_type(
 ) -> None:
     done = sagellm(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
-    assert "was removed, with vLLM" in line
-    assert type_instead in line
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert error.endswith("was removed, with vLLM.")
+    assert hint.startswith("hint: ")
+    assert type_instead in hint
 
 
 def test_an_engine_that_never_was(sagellm: Sagellm) -> None:

@@ -170,9 +170,10 @@ def test_what_cannot_be_created_says_why(
 def test_what_was_removed_says_what_to_type(sagellm: Sagellm, words: tuple[str, ...]) -> None:
     done = sagellm("pipeline", *words)
     assert (done.returncode, done.stdout) == (2, "")
-    [line] = done.stderr.splitlines()
-    assert "was removed, with vLLM. Type: sagellm pipeline create-embedding --" in line
-    assert line.endswith("sagellm")
+    error, hint = done.stderr.splitlines()
+    assert error.endswith("was removed, with vLLM.")
+    assert hint.startswith("hint: Type: sagellm pipeline create-embedding --")
+    assert hint.endswith("sagellm")
 
 
 def test_methods_that_sagellm_stands_for_pass(create: Callable[..., Any], tmp_path: Path) -> None:
