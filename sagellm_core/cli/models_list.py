@@ -7,7 +7,7 @@ import click
 from .registered import source_of
 from .report import print_json
 from .state import State, json_option
-from .table import print_table
+from .table import print_table, printable
 
 
 @click.command()
@@ -31,12 +31,12 @@ def command(state: State) -> None:
             ("ID", "SIZE", "LAST USED", "STATE", "FROM", "PATH"),
             [
                 (
-                    model.model_id,
+                    printable(model.model_id),
                     f"{model.size_mb:,.1f} MiB",
                     model.last_used_iso or "never",
                     model.state,
                     source_of(model),
-                    str(model.path),
+                    printable(str(model.path)),
                 )
                 for model in models
             ],

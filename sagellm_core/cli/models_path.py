@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .registered import registered_model, registered_model_argument
@@ -27,4 +29,4 @@ def command(state: State, name: str) -> None:
     if state.json:
         print_json({"model_id": model.model_id, "path": str(model.path)})
     else:
-        click.echo(str(model.path))
+        click.echo(os.fsencode(model.path))  # its very bytes, which need not be UTF-8

@@ -9,7 +9,7 @@ import click
 from .registered import registered_model, registered_model_argument, source_of
 from .report import print_json
 from .state import State, json_option
-from .table import print_rows
+from .table import print_rows, printable
 
 
 @click.command()
@@ -41,7 +41,7 @@ def command(state: State, name: str) -> None:
         for key, value in facts.items()
         if key not in {*model.to_dict(), "state", "problem"} and value not in (None, "")
     ]
-    print_rows(rows)
+    print_rows([(key, printable(value)) for key, value in rows])
 
 
 def _from_headers(path: str) -> dict[str, Any]:

@@ -68,10 +68,12 @@ def _run(interrupts: Interrupts, command: click.Command | None, name: str, words
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
-        from .report import report_usage
-
         # The parser stops at the first mistake, which may stand before --json.
-        report_usage(error, json=state.json or "--json" in words, color=color)
+        if state.json or "--json" in words:
+            from .report import print_json
+
+            print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})
+        error.show()
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
         raise

@@ -19,6 +19,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print_rows([[click.style(cell, bold=True) for cell in header], *rows])
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters written out, so that a row is one and no terminal obeys."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def print_rows(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of equally many cells, each column as wide as its widest cell.
 

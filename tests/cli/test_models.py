@@ -171,3 +171,30 @@ def test_an_incomplete_model_says_what_it_lacks(sagellm: Callable[..., Any], mod
     for command in ("path", "show"):
         done = sagellm("models", command, "tiny")
         assert "model.safetensors" in done.stdout + done.stderr
+
+
+def test_a_path_that_is_not_utf8_can_be_shown(sagellm: Callable[..., Any], model: Path) -> None:
+    place = model.with_name(os.fsdecode(b"caf\xe9"))
+    try:
+        model.rename(place)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    assert sagellm("models", "add", "mine", str(place)).returncode == 0
+    assert r"caf\udce9" in sagellm("models", "list").stdout
+    assert r"caf\udce9" in sagellm("models", "show", "mine").stdout
+    for words in (("list",), ("show", "mine"), ("path", "mine")):
+        found = json.loads(sagellm("models", *words, "--json").stdout)
+        assert (found[0] if isinstance(found, list) else found)["path"] == str(place)
+
+
+def test_ids_of_others_do_not_speak_to_the_terminal(
+    sagellm: Callable[..., Any], tmp_path: Path
+) -> None:
+    odd = "\x1b[31mred\nblue"
+    root = Path(sagellm.env["HOME"]) / ".sage/models/sagellm"  # type: ignore[attr-defined]
+    root.mkdir(parents=True)
+    (root / "metadata.json").write_text(json.dumps({odd: {"path": "/x"}}))
+    listed = sagellm("models", "list").stdout
+    assert len(listed.splitlines()) == 2
+    assert r"\x1b[31mred\nblue" in listed
+    assert r"\x1b[31mred\nblue" in sagellm("models", "show", odd).stdout
