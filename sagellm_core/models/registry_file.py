@@ -86,7 +86,7 @@ class RegistryFile:
             found = self.path.stat()
             if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
                 raise ModelRegistryError(
-                    f"The model registry {self.path} is no regular file.",
+                    f"The model registry {self.path} cannot be read: it is no regular file.",
                     hint="Move it away, or set SAGE_SAGELLM_MODEL_ROOT to another directory.",
                 )
             if found.st_size > _MAX_BYTES:
