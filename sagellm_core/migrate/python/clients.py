@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import libcst as cst
 from libcst.metadata import GlobalScope, ImportAssignment
 
 from sagellm_core.migrate.edit import Edit
 from sagellm_core.migrate.finding import NotUnderstoodError
-from sagellm_core.migrate.old_config import UNKNOWN, Entry, convert
 from sagellm_core.migrate.settings import Settings
 from sagellm_core.migrate.survey import Survey
 
-from .module import Module, dotted, string_value
-from .names import Use, in_annotation, removed_name
+from .dicts import convert_dict
+from .imports import line_after, removed_name
+from .module import Module, dotted
+from .names import Use, in_annotation
 from .operators import map_arguments
 from .results import Kind, follow_operator
 from .sections import rename_section, section_read
@@ -139,69 +138,8 @@ def _convert(
     if not isinstance(value, cst.Dict):
         raise NotUnderstoodError("its configuration is not written out here")
     return _Converted(
-        use, call, kind, [*prefix, *_dict_edits(module, value, kind, settings, survey)]
+        use, call, kind, [*prefix, *convert_dict(module, value, kind, settings, survey)]
     )
-
-
-def _dict_edits(
-    module: Module, node: cst.Dict, kind: Kind, settings: Settings, survey: Survey
-) -> list[Edit]:
-    elements: list[tuple[cst.DictElement, str]] = []
-    entries: list[Entry] = []
-    for element in node.elements:
-        key = string_value(element.key) if isinstance(element, cst.DictElement) else None
-        if key is None or not isinstance(element, cst.DictElement):
-            raise NotUnderstoodError("a key of its configuration is not written out")
-        elements.append((element, key))
-        try:
-            entries.append(Entry(key, module.literal(element.value)))
-        except ValueError:
-            entries.append(Entry(key, UNKNOWN))
-    if not elements:
-        raise NotUnderstoodError("its configuration is empty")
-    conversion = convert(
-        entries,
-        section=kind,
-        chosen_model=survey.model(settings.model),
-        backend=settings.backend,
-    )
-    first = module.span(elements[0][0])[0]
-    last = module.span(elements[-1][0])[1]
-    if "#" in module.text[first:last] and any(
-        step.what in ("drop", "option") for step in conversion.steps
-    ):
-        raise NotUnderstoodError("comments stand in its configuration")
-    for loss in conversion.losses:
-        module.check(node, loss)
-    insert = [f'"backend_type": {json.dumps(settings.backend)}']
-    if conversion.model_to_add:
-        insert.append(f'"model_path": {json.dumps(conversion.model_to_add)}')
-    edits: list[Edit] = []
-    options: list[str] = []
-    stay: list[tuple[int, int]] = []
-    for (element, _), step in zip(elements, conversion.steps, strict=True):
-        span = module.span(element)
-        if step.what == "option":
-            options.append(module.text[span[0] : span[1]])
-        elif step.what != "drop":
-            stay.append(span)
-            if step.what == "rename":
-                name = element.key
-                assert isinstance(name, cst.SimpleString)
-                edits.append(module.edit(name, f"{name.prefix}{name.quote}{step.key}{name.quote}"))
-    own_line = not module.text[module.lines.start(first) : first].strip()
-    glue = f",{module.lines.newline}{module.lines.indent(first)}" if own_line else ", "
-    tail = f'"default_options": {{{", ".join(options)}}}' if options else ""
-    if not stay:
-        return [Edit(first, last, glue.join([*insert, tail] if tail else insert))]
-    edits.append(Edit(first, stay[0][0], "".join(item + glue for item in insert)))
-    spans = [module.span(element) for element, _ in elements]
-    for before, after in pairwise(stay):
-        if spans.index(after) - spans.index(before) > 1:
-            previous = spans[spans.index(after) - 1]
-            edits.append(Edit(before[1], previous[1], ""))
-    edits.append(Edit(stay[-1][1], last, f"{glue}{tail}" if tail else ""))
-    return edits
 
 
 def _imports(module: Module, names: set[str], gone: set[str]) -> list[Edit]:
@@ -237,9 +175,9 @@ def _imports(module: Module, names: set[str], gone: set[str]) -> list[Edit]:
             edits.append(removed_name(module, statement, going[0]))
         elif going:
             edits.append(_without(module, statement, going))
-        edits.append(_new_line_after(module, statement))
+        edits.append(line_after(module, statement, _IMPORT))
     if not statements:
-        edits.append(_new_line_after(module, _first_import(module)))
+        edits.append(line_after(module, _first_import(module), _IMPORT))
     return edits
 
 
@@ -264,15 +202,3 @@ def _first_import(module: Module) -> cst.CSTNode:
         if dotted(each.module).startswith("sage"):
             return each
     raise NotUnderstoodError("it is imported in a way that is not followed")
-
-
-def _new_line_after(module: Module, statement: cst.CSTNode) -> Edit:
-    start, end = module.span(statement)
-    indent = module.lines.indent(start)
-    if module.text[module.lines.start(start) : start].strip():
-        raise NotUnderstoodError("its import shares a line with other statements")
-    at = module.lines.end(end)
-    newline = module.lines.newline
-    if at == len(module.text) and not module.text.endswith(("\n", "\r")):
-        return Edit(at, at, f"{newline}{indent}{_IMPORT}")
-    return Edit(at, at, f"{indent}{_IMPORT}{newline}")

@@ -22,11 +22,18 @@ class Renamed:
     module: str
     old: str
     new: str
+    #: A package above ``module`` that passed the old name on, and does not pass on the new one.
+    package: str = ""
 
     @property
     def path(self) -> str:
         """The old dotted name."""
         return f"{self.module}.{self.old}"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Where the old name could be imported from."""
+        return (self.module, self.package) if self.package else (self.module,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,61 +89,16 @@ def rename_use(module: Module, use: Use, renamed: Renamed) -> list[Edit]:
             return []  # imported from inside, as in `from ...vllm_registry import get_model_path`
         node = node.value
     last = node.attr if isinstance(node, cst.Attribute) else node
+    if (
+        renamed.package
+        and isinstance(node, cst.Attribute)
+        and f"{renamed.package}.{renamed.old}" in module.imported_as(node)
+    ):
+        below = renamed.module.removeprefix(f"{renamed.package}.")
+        return [module.edit(last, f"{below}.{renamed.new}")]
     if isinstance(last, cst.Name) and last.value == renamed.old:
         return [module.edit(last, renamed.new)]
     return []
-
-
-def rename_imports(module: Module, renamed: Renamed) -> list[Edit]:
-    """The edits in import statements."""
-    edits: list[Edit] = []
-    for statement in module.every(cst.ImportFrom):
-        source = dotted(statement.module) if not statement.relative else ""
-        if (source == renamed.path or source.startswith(f"{renamed.path}.")) and isinstance(
-            statement.module, cst.Attribute
-        ):
-            node: cst.BaseExpression = statement.module
-            for _ in range(source.count(".") - renamed.path.count(".")):
-                assert isinstance(node, cst.Attribute)
-                node = node.value
-            assert isinstance(node, cst.Attribute)
-            edits.append(module.edit(node.attr, renamed.new))
-            module.changed(statement, f"{renamed.old} -> {renamed.new}")
-        elif source == renamed.module and not isinstance(statement.names, cst.ImportStar):
-            mine = [alias for alias in statement.names if dotted(alias.name) == renamed.old]
-            there = any(
-                dotted(alias.name) == renamed.new and alias.asname is None
-                for alias in statement.names
-            )
-            for alias in mine:
-                if there and alias.asname is None:
-                    edits.append(removed_name(module, statement, alias))
-                else:
-                    edits.append(module.edit(alias.name, renamed.new))
-                module.changed(alias, f"import of {renamed.old} -> {renamed.new}")
-    for plain in module.every(cst.Import):
-        for alias in plain.names:
-            name = dotted(alias.name)
-            if name == renamed.path and isinstance(alias.name, cst.Attribute):
-                edits.append(module.edit(alias.name.attr, renamed.new))
-                module.changed(alias, f"import of {renamed.old} -> {renamed.new}")
-    return edits
-
-
-def removed_name(module: Module, statement: cst.ImportFrom, alias: cst.ImportAlias) -> Edit:
-    """The edit that takes one of several names out of an import."""
-    assert not isinstance(statement.names, cst.ImportStar)
-    position = list(statement.names).index(alias)
-    start, end = module.span(alias)
-    if position + 1 < len(statement.names):
-        following = module.span(statement.names[position + 1])[0]
-        if "#" in module.text[end:following]:
-            raise NotUnderstoodError("a comment stands between imported names", module.line(alias))
-        return Edit(start, following, "")
-    before = module.span(statement.names[position - 1])[1]
-    if "#" in module.text[before:start]:
-        raise NotUnderstoodError("a comment stands between imported names", module.line(alias))
-    return Edit(before, end, "")
 
 
 def check_bindings(module: Module, renamed: Renamed) -> None:
@@ -146,7 +108,7 @@ def check_bindings(module: Module, renamed: Renamed) -> None:
         taken, or ``__all__`` exports the old one by name.
     """
     for statement in module.every(cst.ImportFrom):
-        if dotted(statement.module) == renamed.module and isinstance(
+        if dotted(statement.module) in renamed.modules and isinstance(
             statement.names, cst.ImportStar
         ):
             for word in module.every(cst.Name):
@@ -195,7 +157,7 @@ def optional_bindings(module: Module, renamed: Renamed) -> list[Edit]:
 def _local_names(module: Module, renamed: Renamed) -> set[str]:
     names: set[str] = set()
     for statement in module.every(cst.ImportFrom):
-        if dotted(statement.module) == renamed.module and not isinstance(
+        if dotted(statement.module) in renamed.modules and not isinstance(
             statement.names, cst.ImportStar
         ):
             names.update(
@@ -212,7 +174,7 @@ def _imports(binding: object, renamed: Renamed) -> bool:
     node = binding.node
     if not isinstance(node, cst.ImportFrom) or isinstance(node.names, cst.ImportStar):
         return False
-    return dotted(node.module) == renamed.module and any(
+    return dotted(node.module) in renamed.modules and any(
         dotted(alias.name) == renamed.old for alias in node.names
     )
 

@@ -12,6 +12,7 @@ from sagellm_core.migrate.settings import Settings
 from sagellm_core.migrate.survey import Survey
 
 from .constructors import EMBEDDING, GENERATOR, Signature, rewrite_arguments
+from .imports import import_submodule, rename_imports
 from .module import Module, dotted
 from .names import (
     Renamed,
@@ -19,14 +20,14 @@ from .names import (
     check_bindings,
     in_annotation,
     optional_bindings,
-    rename_imports,
     rename_use,
     uses,
 )
 from .results import follow_operator
 from .sections import rename_section, section_read
 
-_PLACE = "sage.middleware.operators.llm"
+_PACKAGE = "sage.middleware.operators"
+_PLACE = f"{_PACKAGE}.llm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,12 @@ class Operator:
 
 
 OPERATORS = (
-    Operator(Renamed(_PLACE, "VLLMGenerator", "SageLLMGenerator"), GENERATOR, "--model"),
-    Operator(Renamed(_PLACE, "VLLMEmbedding", "SageLLMEmbedding"), EMBEDDING, "--embedding-model"),
+    Operator(Renamed(_PLACE, "VLLMGenerator", "SageLLMGenerator", _PACKAGE), GENERATOR, "--model"),
+    Operator(
+        Renamed(_PLACE, "VLLMEmbedding", "SageLLMEmbedding", _PACKAGE),
+        EMBEDDING,
+        "--embedding-model",
+    ),
 )
 
 
@@ -53,7 +58,7 @@ def rewrite_operator(
     :param sections: ids of the strings with section names that were rewritten; added to.
     """
     renamed = operator.renamed
-    found = list(uses(module, renamed.path))
+    found = [use for place in renamed.modules for use in uses(module, f"{place}.{renamed.old}")]
     generator = operator.signature is GENERATOR
     model = survey.model(settings.model) if generator else settings.embedding_model
     edits: list[Edit] = []
@@ -64,7 +69,10 @@ def rewrite_operator(
     try:
         check_bindings(module, renamed)
         edits += optional_bindings(module, renamed)
-        import_edits = rename_imports(module, renamed)
+        import_edits = [
+            *rename_imports(module, renamed),
+            *import_submodule(module, renamed, found),
+        ]
     except NotUnderstoodError as error:
         problems.append(error)
         import_edits = []

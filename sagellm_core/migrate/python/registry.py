@@ -7,13 +7,13 @@ import libcst as cst
 from sagellm_core.migrate.edit import Edit
 from sagellm_core.migrate.finding import NotUnderstoodError
 
+from .imports import rename_imports
 from .module import Module, dotted, string_value
 from .names import (
     Renamed,
     Use,
     check_bindings,
     optional_bindings,
-    rename_imports,
     rename_use,
     uses,
 )

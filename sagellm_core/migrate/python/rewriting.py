@@ -8,6 +8,8 @@ from sagellm_core.migrate.settings import Settings
 from sagellm_core.migrate.survey import Survey
 
 from .clients import rewrite_clients
+from .leftovers import list_leftovers
+from .literals import find_literals, rewrite_literals, survey_with
 from .module import Module
 from .operators import OPERATORS, rewrite_operator
 from .registry import list_strings, rewrite_registry
@@ -20,10 +22,13 @@ def rewrite_python(text: str, settings: Settings, survey: Survey) -> Rewrite:
     try:
         module = Module(text)
         sections: set[int] = set()
+        literals = find_literals(module, settings, survey)
+        survey = survey_with(survey, literals)
         for operator in OPERATORS:
             rewrite_operator(module, operator, settings, survey, sections)
         rewrite_registry(module)
         rewrite_clients(module, settings, survey, sections)
+        rewrite_literals(module, literals, sections)
         list_section_reads(module, sections)
         list_strings(module)
         line = needs_vllm(module)
@@ -33,6 +38,7 @@ def rewrite_python(text: str, settings: Settings, survey: Survey) -> Rewrite:
             )
         elif settings.vllm_scripts:
             rewrite_vllm_script(module)
+        list_leftovers(module)
         if module.out.edits:
             _check_outcome(text, module)
     except NotUnderstoodError as error:
