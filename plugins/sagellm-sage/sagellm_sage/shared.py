@@ -114,14 +114,17 @@ class Lease(Generic[C, T]):
             left.close()
 
     def _joined(self, config: C) -> _Shared[T]:
-        shared = self._shared
-        # A checkpoint that was restored may have put another configuration in place.
-        if shared is not None and not shared.ended and self._config is config:
+        with _pool_lock:
+            shared = self._current(config)
+        if shared is not None:
             return shared
         key = self._key(config)
         with _pool_lock:
-            if self._ended:
-                raise EngineClosedError("The operator was shut down.", hint="Make a new one.")
+            # Once more: isage 0.3 calls one operator from several threads, and the second must
+            # find what the first has joined meanwhile, not leave it.
+            shared = self._current(config)
+            if shared is not None:
+                return shared
             left = self._leave()
             found: _Shared[T] | None = _pool.get(key)
             if found is None or found.ended:
@@ -132,6 +135,16 @@ class Lease(Generic[C, T]):
         if left is not None:
             left.close()
         return found
+
+    def _current(self, config: C) -> _Shared[T] | None:
+        """What is held for ``config`` already. The pool is locked."""
+        if self._ended:
+            raise EngineClosedError("The operator was shut down.", hint="Make a new one.")
+        shared = self._shared
+        # A checkpoint that was restored may have put another configuration in place.
+        if shared is not None and not shared.ended and self._config is config:
+            return shared
+        return None
 
     def _leave(self) -> _Shared[T] | None:
         """What nobody holds any more. The pool is locked."""
