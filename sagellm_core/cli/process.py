@@ -68,12 +68,10 @@ def _run(interrupts: Interrupts, command: click.Command | None, name: str, words
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
-        # The parser stops at the first mistake, which may stand before --json.
-        if state.json or "--json" in words:
-            from .report import print_json
+        from .report import report_usage
 
-            print_json({"error": {"type": "UsageError", "code": "usage", "message": str(error)}})
-        error.show()
+        # The parser stops at the first mistake, which may stand before --json.
+        report_usage(error, json=state.json or "--json" in words, color=color)
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
         raise
