@@ -24,6 +24,8 @@ from .walk import Found, Kind, find_files
 _TRACES = re.compile(rb"vllm|OpenAIGenerator|HFGenerator|isagellm", re.IGNORECASE)
 #: In YAML, sections of other names count too.
 _TRACES_IN_YAML = re.compile(rb"vllm|generator", re.IGNORECASE)
+#: What every file has that imports vLLM itself, and few others have.
+_IMPORT_OF_VLLM = re.compile(r"\b(?:import|from)\b(?:[^\r\n]|\\\r?\n)*?\bvllm\b")
 #: Old names that are worth listing in files of a kind that is not rewritten.
 _OLD_NAMES = re.compile(
     r"VLLMGenerator|VLLMEmbedding|vllm_registry|(?m:^\s*vllm\s*(?:[=<>~!].*)?$)"
@@ -103,7 +105,7 @@ def _survey(found: Found, source: Source, settings: Settings, survey: Survey) ->
         from .yaml_text.rewriting import survey_yaml
 
         survey_yaml(source.text, str(found.path), settings, survey)
-    elif found.kind is Kind.PYTHON and "vllm" in source.text:
+    elif found.kind is Kind.PYTHON and _IMPORT_OF_VLLM.search(source.text):
         survey_python = _python().survey_python
         survey_python(source.text, str(found.path), settings, survey)
 
@@ -113,8 +115,9 @@ def _plan(
 ) -> FilePlan:
     if isinstance(source, NotUnderstoodError):
         return _nothing(found, Finding(source.line or 1, source.reason))
+    rewriter = _rewriter(found.kind)
     try:
-        rewrite = _rewriter(found.kind)(source.text, settings, survey)
+        rewrite = rewriter(source.text, settings, survey)
         after = apply_edits(source.text, rewrite.edits)
         data = source.data if after == source.text else source.encode(after)
     except NotUnderstoodError as error:

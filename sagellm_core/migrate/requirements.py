@@ -72,7 +72,9 @@ def _rewrite_line(
         out.left.append(
             Finding(line, f"{requirement} owns sagellm's import names; remove it to use sagellm")
         )
-    if re.search(r"[#&]egg=vllm(?:$|[&\[])", text[start:end]):
+    if re.search(r"[#&]egg=vllm(?:$|[&\[\s])|/vllm(?:\.git)?(?:[@#\s]|$)", text[start:end]) and (
+        not requirement.startswith(("#", "-r", "-c")) and "://" in requirement
+    ):
         out.left.append(Finding(line, "installs vLLM from a place of its own"))
     if not is_vllm(requirement):
         return

@@ -163,3 +163,14 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(tmp_path: Path) ->
         write(plan)
     assert path.read_text() == "mine\n"
     assert [each.name for each in tmp_path.iterdir()] == ["a.sh"]
+
+
+@pytest.mark.parametrize(
+    "line", ["import vllm", "import os, vllm", "from vllm.lora import x", "import os, \\\n  vllm"]
+)
+def test_the_requirement_stays_whatever_the_import_looks_like(tmp_path: Path, line: str) -> None:
+    (tmp_path / "app.py").write_text(f"{line}\nprint(vllm.__version__)\n")
+    (tmp_path / "requirements.txt").write_text("vllm\n")
+    plans = plan_migration([tmp_path], Settings())
+    assert not any(plan.changed for plan in plans)
+    assert any("still imports it" in left.text for plan in plans for left in plan.left)

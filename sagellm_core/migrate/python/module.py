@@ -34,7 +34,7 @@ class Module:
         self.text = text
         self.lines = Lines(text)
         self.out = Rewrite()
-        _refuse_unparsable(text)
+        refuse_unparsable(text)
         try:
             tree = cst.parse_module(text)
             same = tree.code == text
@@ -145,7 +145,11 @@ class Module:
             raise ValueError(str(error)) from error
 
 
-def _refuse_unparsable(text: str) -> None:
+def refuse_unparsable(text: str) -> None:
+    """See that Python can parse ``text``.
+
+    :raises NotUnderstoodError: it cannot; the line is in the error.
+    """
     # Python's own parser goes first: it has limits where libcst's overflows the stack, which
     # would end the process.
     try:

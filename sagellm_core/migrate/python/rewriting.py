@@ -10,7 +10,7 @@ from sagellm_core.migrate.survey import Survey
 from .clients import rewrite_clients
 from .leftovers import list_leftovers
 from .literals import find_literals, rewrite_literals, survey_with
-from .module import Module
+from .module import Module, refuse_unparsable
 from .operators import OPERATORS, rewrite_operator
 from .registry import list_strings, rewrite_registry
 from .sections import list_section_reads
@@ -60,6 +60,6 @@ def survey_python(text: str, place: str, settings: Settings, survey: Survey) -> 
 def _check_outcome(text: str, module: Module) -> None:
     # The last defence: a defect here must cost a listing, never a file.
     try:
-        Module(apply_edits(text, module.out.edits))
+        refuse_unparsable(apply_edits(text, module.out.edits))
     except (NotUnderstoodError, ValueError) as error:
         raise NotUnderstoodError(f"it cannot be rewritten safely: {error}") from error

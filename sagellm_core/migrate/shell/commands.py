@@ -19,6 +19,12 @@ _BEFORE = frozenset(
 ) | {"command", "nohup", "env", "builtin"}
 _ASSIGNMENT = re.compile(r"\w+=")
 _VALUE_OPTIONS = ("--engine", "--prefer")
+#: Old forms inside a substitution, whose words are not taken apart.
+_INSIDE = re.compile(
+    r"(?:\$\(|`)[^`]*(?:--vllm\b|--(?:engine|prefer)[= ]vllm\b"
+    r"|\binstall\b[^`)]*[ '\"]vllm\b(?![-\w]))"
+)
+_VLLM = re.compile(r"(?<![\w-])vllm(?![\w-])")
 _PIP = re.compile(r"pip[\d.]*")
 _PYTHON = re.compile(r"python[\d.]*")
 
@@ -31,6 +37,9 @@ def rewrite_shell(text: str, survey: Survey) -> Rewrite:
     out = Rewrite()
     lines = Lines(text)
     for words in commands(text):
+        for word in words:
+            if word.value is None and _INSIDE.search(text[word.start : word.end]):
+                out.left.append(Finding(lines.number(word.start), "a command inside $( )"))
         name = _skip_prefix(words)
         if name < len(words):
             _rewrite_command(text, words[name:], lines, survey, out)
@@ -78,6 +87,12 @@ def _rewrite_command(
             _install(text, words[2:], lines, survey, out)
         elif words[1].value == "add":
             _packages(text, words[2:], lines, survey, out)
+    elif name in ("conda", "mamba", "micromamba") and any(
+        word.value is not None and is_vllm(word.value) for word in words[1:]
+    ):
+        out.left.append(
+            Finding(lines.number(words[0].start), f"{name} installs vLLM; sagellm comes from PyPI")
+        )
     elif name in ("poetry", "pdm") and len(words) > 2 and words[1].value == "add":
         _packages(text, words[2:], lines, survey, out)
 
@@ -95,6 +110,8 @@ def _sage(text: str, words: Sequence[Word], lines: Lines, out: Rewrite) -> None:
             if words[at + 1].value == "vllm":
                 _replace_value(text, words[at + 1], out)
                 out.changes.append(Finding(line, f"{word.value} vllm -> {word.value} sagellm"))
+            elif words[at + 1].value is None and _VLLM.search(text):
+                out.left.append(Finding(line, f"{word.value} of a variable, which may be vllm"))
         elif word.value in [f"{option}=vllm" for option in _VALUE_OPTIONS]:
             _replace_value(text, word, out)
             option = word.value.partition("=")[0]

@@ -13,12 +13,18 @@ from .commands import rewrite_shell
 _INSTRUCTION = re.compile(
     r"^[ \t]*(?:RUN|CMD|ENTRYPOINT)[ \t]+(?:--\S+[ \t]+)*", re.IGNORECASE | re.MULTILINE
 )
+_FROM = re.compile(r"^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S*\bvllm\S*)", re.IGNORECASE | re.MULTILINE)
 _CONTINUED = re.compile(r"\\[ \t]*\r?$")
 
 
 def rewrite_dockerfile(text: str, survey: Survey) -> Rewrite:
     """Rewrite the commands in shell form; those in JSON form are left."""
-    out = Rewrite()
+    out = Rewrite(
+        left=[
+            Finding(text.count("\n", 0, match.start(1)) + 1, f"the image {match[1]} is vLLM's")
+            for match in _FROM.finditer(text)
+        ]
+    )
     for match in _INSTRUCTION.finditer(text):
         start = match.end()
         end = _end_of_instruction(text, start)

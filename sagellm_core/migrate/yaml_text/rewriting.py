@@ -7,6 +7,7 @@ import yaml
 from sagellm_core.migrate.edit import Edit, Lines, apply_edits
 from sagellm_core.migrate.finding import Finding, NotUnderstoodError, Rewrite
 from sagellm_core.migrate.old_config import SECTIONS
+from sagellm_core.migrate.requirements import NEW, is_vllm
 from sagellm_core.migrate.settings import Settings
 from sagellm_core.migrate.shell import rewrite_shell
 from sagellm_core.migrate.survey import Survey
@@ -83,10 +84,23 @@ class _Reading:
                 raise NotUnderstoodError("an anchor or an alias shares it with other places")
             self.out.edits.append(renamed_value(self.text, value, "sagellm"))
             self.out.changes.append(Finding(line, f"{name}: vllm -> {name}: sagellm"))
+        elif name == "pip" and pair.path[-2:-1] == ("dependencies",):
+            self._list_pip(value)
         elif name in _SCRIPTS:
             for node in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if isinstance(node, yaml.ScalarNode):
                     self._read_script(node)
+
+    def _list_pip(self, value: yaml.Node) -> None:
+        # An environment of Conda's.
+        for node in value.value if isinstance(value, yaml.SequenceNode) else ():
+            if isinstance(node, yaml.ScalarNode) and is_vllm(node.value):
+                self.out.left.append(
+                    Finding(
+                        node.start_mark.line + 1,
+                        f"{node.value} in an environment of Conda's; write {NEW} there",
+                    )
+                )
 
     def _read_section(self, tree: Tree, pair: Pair) -> None:
         siblings = {key.value for key, _ in pair.owner.value if isinstance(key, yaml.ScalarNode)}
