@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ WORK_DIRECTORY = ".downloads"
 #: Under the root: what is being deleted. Beside the models, as on a full disk no directory can
 #: be made for it.
 _PREFIX = ".trash-"
+#: Nobody who moved a model aside is still undecided about it after this many seconds.
+_LEFT_BEHIND_S = 600.0
 
 
 def is_ours(path: Path, root: Path, others: Sequence[ModelInfo]) -> bool:
@@ -60,17 +63,27 @@ def move_aside(place: Path, root: Path) -> Path | None:
 
 
 def delete_aside(aside: Path) -> None:
-    """Delete what was moved aside, now and by processes that were killed before they came to it.
+    """Delete what was moved aside, and what processes left that were killed before doing so.
 
     :raises ModelRegistryError: some of it stays.
     """
+    _delete(aside)
     for place in aside.parent.glob(f"{_PREFIX}*"):
-        _delete(place)
+        if _is_left_behind(place):
+            _delete(place)
     if os.path.lexists(aside):
         raise ModelRegistryError(
             f"The model is forgotten, but some of its files could not be deleted: {aside}.",
             hint=f"Delete {aside} yourself.",
         )
+
+
+def _is_left_behind(place: Path) -> bool:
+    # What another process moved aside a moment ago it may yet have to put back.
+    try:
+        return time.time() - place.lstat().st_ctime > _LEFT_BEHIND_S
+    except OSError:
+        return False
 
 
 def _delete(place: Path) -> None:

@@ -22,6 +22,7 @@ from sagellm_core.models import (
     model_root,
     touch_model,
 )
+from sagellm_core.models.deletion import delete_aside
 from sagellm_core.models.registry_file import RegistryFile
 from sagellm_core.models.registry_root import RegistryRoot
 
@@ -275,3 +276,19 @@ def test_describing_registers_nothing(gguf_file: Path, make_gguf: Callable[..., 
 
     describe(gguf_file)
     assert not model_root().exists()
+
+
+def test_only_what_was_left_long_ago_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = tmp_path / ".trash-mine", tmp_path / ".trash-theirs"
+    for place in (mine, theirs):
+        place.mkdir()
+        (place / "model.gguf").write_bytes(b"GGUF")
+    delete_aside(mine)
+    assert not mine.exists()
+    assert (theirs / "model.gguf").exists(), "another process may have to put it back"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    delete_aside(mine)
+    assert not theirs.exists()
