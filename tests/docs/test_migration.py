@@ -95,11 +95,11 @@ def test_new_commands_of_pairs_run_and_old_ones_say_them(mock_place: Any, page: 
                 continue
             refused = mock_place.type(old)
             assert refused.returncode == 2, f"{old}\n{refused.stdout}\n{refused.stderr}"
-            said = refused.stderr.strip().splitlines()
-            assert len(said) == 1
+            error, hint = refused.stderr.strip().splitlines()
+            assert (error.split()[0], hint.split()[0]) == ("error:", "hint:")
             # The words that make the difference are what it says to type.
             difference = [word for word in new.split() if word not in old.split()]
-            assert all(word in said[0] for word in difference), said[0]
+            assert all(word in hint for word in difference), hint
             done = mock_place.type(f"{new} --yes" if " auto " in new else new)
             assert done.returncode == 0, f"{new}\n{done.stdout}\n{done.stderr}"
 
