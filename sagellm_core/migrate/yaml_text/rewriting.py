@@ -17,6 +17,8 @@ from .tree import Pair, Tree, read_tree
 
 #: Keys that name what runs or is preferred; their value ``vllm`` becomes ``sagellm``.
 _CHOICES = ("engine", "prefer")
+#: SAGE's sections in which they do. Elsewhere they may be another program's.
+_CHOOSING = frozenset(("embedding", "embeddings", "generator", "llm", "pipeline", "sage"))
 #: Keys whose text is a shell script, in the files of CI systems.
 _SCRIPTS = frozenset(("run", "script", "before_script", "after_script"))
 
@@ -80,6 +82,11 @@ class _Reading:
         elif name in _CHOICES and isinstance(value, yaml.ScalarNode) and value.value == "vllm":
             if manifests:
                 raise NotUnderstoodError("a Kubernetes manifest may mean another engine")
+            if _CHOOSING.isdisjoint(pair.path[:-1]):
+                raise NotUnderstoodError(
+                    f"vllm outside of SAGE's sections ({', '.join(sorted(_CHOOSING))}) may be "
+                    "another program's"
+                )
             if pair.shared or tree.has_reference(pair.key.start_mark.index, value.end_mark.index):
                 raise NotUnderstoodError("an anchor or an alias shares it with other places")
             self.out.edits.append(renamed_value(self.text, value, "sagellm"))
