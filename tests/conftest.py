@@ -286,6 +286,8 @@ class Hub:
         self.has_digests = True
         #: Seconds between chunks of 64 KiB.
         self.delay = 0.0
+        #: Repository to what its weights wait for.
+        self.gates: dict[str, threading.Event] = {}
         self.url = ""
 
     def fetched(self, name: str) -> int:
@@ -310,6 +312,9 @@ class Hub:
         elif self.redirect:
             self._send(request, 302, {"Location": f"{self.redirect}/{path}"}, b"")
         else:
+            gate = self.gates.get("/".join(parts[:2]))
+            if gate is not None and request.command == "GET" and name == "model.safetensors":
+                gate.wait(timeout=60)
             self._send_file(request, name, self.sent.get(name, raw))
 
     def _send_file(self, request: Any, name: str, raw: bytes) -> None:
