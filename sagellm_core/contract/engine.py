@@ -35,6 +35,8 @@ class EngineConfig:
     #: So many KV blocks; or by ``kv_memory_bytes``; or the runner's own choice.
     num_blocks: int | None = None
     kv_memory_bytes: int | None = None
+    #: Keep the keys and values of full blocks after a request, for requests that begin alike.
+    prefix_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,9 @@ class KVCapacity:
     block_size: int
     #: Bytes of one block over all layers, keys and values together.
     bytes_per_block: int
+    #: Whether sequences may share blocks: keys and values of a token depend on the tokens
+    #: before it and on nothing else. Where not, no row has ``cached_token_ids``.
+    shareable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

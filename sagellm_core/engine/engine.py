@@ -27,10 +27,10 @@ from sagellm_core.contract import (
 )
 
 from .admission import Admission
-from .blocks import BlockPool
 from .closing import closing_quietly
 from .limits import check_limits, runner_config
 from .loop import EngineLoop
+from .placement import Placement
 from .scheduler import Scheduler
 from .worker import Worker
 
@@ -75,10 +75,14 @@ class LLMEngine:
         try:
             check_limits(model, config)
             capacity = runner.capacity
-            pool = BlockPool(capacity.num_blocks, capacity.block_size)
+            placement = Placement(
+                capacity.num_blocks,
+                capacity.block_size,
+                share=config.prefix_cache and capacity.shareable,
+            )
             vocab_size = _vocab_size(model)
             scheduler = Scheduler(
-                pool,
+                placement,
                 max_running=min(config.max_num_seqs, runner.max_slots),
                 max_prefill_tokens=config.max_prefill_tokens,
             )

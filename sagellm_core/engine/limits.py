@@ -43,6 +43,11 @@ def check_limits(model: LoadedModel, config: EngineConfig) -> None:
                 f"{name}={value!r} is not valid.",
                 hint=f"{name} must be an integer of at least {least}.",
             )
+    if not isinstance(config.prefix_cache, bool):
+        raise ConfigurationError(
+            f"prefix_cache={config.prefix_cache!r} is not valid.",
+            hint="prefix_cache is True or False.",
+        )
     if config.max_model_len is not None and config.max_model_len > model.max_model_len:
         raise ConfigurationError(
             f"max_model_len={config.max_model_len} is more than the {model.max_model_len} tokens "

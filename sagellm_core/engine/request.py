@@ -12,6 +12,7 @@ from sagellm_core.contract import (
 )
 
 from .detokenizer import Detokenizer
+from .prefix_cache import ROOT
 from .stops import StopMatcher
 
 
@@ -29,10 +30,12 @@ class RequestState:
     __slots__ = (
         "admitted_at",
         "arrived",
+        "begun",
         "blocks",
         "cached",
         "cancelled",
         "capacity",
+        "content",
         "deadline",
         "detokenizer",
         "end_ids",
@@ -40,9 +43,13 @@ class RequestState:
         "eos_ids",
         "finish_reason",
         "first_token_at",
+        "found",
         "generated",
         "key",
+        "known",
         "last_token_at",
+        "leader",
+        "leader_at",
         "matcher",
         "max_new",
         "number",
@@ -92,6 +99,16 @@ class RequestState:
         self.capacity = 0
         #: Tokens whose keys and values are in the blocks.
         self.cached = 0
+        #: Whether the runner knows of it: its first chunk was handed over.
+        self.begun = False
+        #: Its first so many blocks are in the prefix cache, and the number of the last's content.
+        self.known = 0
+        self.content = ROOT
+        #: Wait with the first chunk until this one's first ``leader_at`` tokens are computed.
+        self.leader: RequestState | None = None
+        self.leader_at = 0
+        #: Prompt tokens found in the cache when it began for the first time.
+        self.found: int | None = None
         #: Set from any thread, under the loop's lock.
         self.cancelled = False
         self.ended = False
@@ -116,6 +133,10 @@ class RequestState:
         self.blocks = []
         self.capacity = 0
         self.cached = 0
+        self.begun = False
+        self.known = 0
+        self.content = ROOT
+        self.leader = None
 
     def accept(self, token: int) -> str:
         """Take a sampled token, and end if it says so.
@@ -159,7 +180,11 @@ class RequestState:
 
     def usage(self) -> Usage:
         """Tokens so far."""
-        return Usage(prompt_tokens=self.prompt_len, completion_tokens=self.generated)
+        return Usage(
+            prompt_tokens=self.prompt_len,
+            completion_tokens=self.generated,
+            cached_tokens=self.found or 0,
+        )
 
     def timings(self, now: float) -> Timings:
         """Seconds so far."""

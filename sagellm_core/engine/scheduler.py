@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 
-from sagellm_core.contract import DecodeRow, PrefillRow, SlotStart
+from sagellm_core.contract import DecodeRow, PrefillRow
 
 from .blocks import BlockPool
+from .budget import shares, step_budget
+from .placement import Placement
 from .request import RequestState
 from .waiting import WaitingQueue
 
@@ -30,17 +32,18 @@ class Plan:
 class Scheduler:
     """Continuous batching with chunked prefill.
 
-    Every step decodes one token for each running sequence and prefills at most
-    ``max_prefill_tokens`` of the others' prompts. Smaller priorities first, then order of
-    arrival; nobody overtakes a request that waits for blocks.
+    Every step decodes one token for each running sequence and prefills what is left of
+    ``max_prefill_tokens`` of the others' prompts: see :mod:`.budget`. Smaller priorities first,
+    then order of arrival; nobody overtakes a request that waits for blocks.
 
-    :param pool: the cache's blocks.
+    :param placement: the cache's blocks.
     :param max_running: most sequences at once, and the number of slots.
     :param max_prefill_tokens: most prompt tokens a step, over all sequences.
     """
 
-    def __init__(self, pool: BlockPool, *, max_running: int, max_prefill_tokens: int) -> None:
-        self.pool = pool
+    def __init__(self, placement: Placement, *, max_running: int, max_prefill_tokens: int) -> None:
+        self.placement = placement
+        self.pool: BlockPool = placement.pool
         self.max_running = max_running
         self._max_prefill_tokens = max_prefill_tokens
         self.waiting = WaitingQueue()
@@ -80,7 +83,7 @@ class Scheduler:
     def schedule(self, now: float) -> Plan:
         """The next step. Empty only when there is no work.
 
-        :param now: :func:`time.monotonic`, noted on those admitted.
+        :param now: :func:`time.monotonic`, noted on those that begin.
         """
         plan = Plan()
         if self.decoding:
@@ -92,6 +95,7 @@ class Scheduler:
     def advance(self, state: RequestState, tokens: int) -> None:
         """Note that so many prompt tokens of ``state`` were prefilled."""
         state.cached += tokens
+        self.placement.remember(state)
         if state.cached == len(state.tokens):
             self.prefilling.remove(state)
             self.decoding.append(state)
@@ -126,7 +130,8 @@ class Scheduler:
                 while state.slot >= 0 and self.pool.free_count == 0:
                     self._preempt(self._last_in_line())
                 if state.slot >= 0:
-                    grown[state.slot] = self._grow(state, 1)
+                    self.placement.remember(state)
+                    grown[state.slot] = self.placement.grow(state, 1)
         plain_rows = self._plain_rows
         plan.decodes = self.decoding.copy()
         plan.decode_rows = [plain_rows[state.slot] for state in plan.decodes]
@@ -136,27 +141,26 @@ class Scheduler:
                     plan.decode_rows[index] = DecodeRow(state.slot, grown[state.slot])
 
     def _plan_prefills(self, plan: Plan, now: float) -> None:
-        budget = self._max_prefill_tokens
-        index = 0
-        self.starved = False
-        while budget > 0:
-            state = self.prefilling[index] if index < len(self.prefilling) else None
-            head = None if self.starved else self.waiting.head()
-            if head is not None and (state is None or head < state):
-                if self._can_admit(head):
-                    # Goes in at `index`: it sorts before the one there and after those before.
-                    state = self._admit(now)
-                else:
-                    self.starved = True
-                    continue
-            if state is None:
-                return
-            index += 1
-            chunk = min(state.prefill_left, budget, self._room(state))
+        self._admit_waiting()
+        placement = self.placement
+        ready = [state for state in self.prefilling if not placement.waits(state)]
+        budget = step_budget(self._max_prefill_tokens, len(plan.decodes))
+        for state, share in shares(ready, budget):
+            chunk = min(share, placement.room(state))
             if chunk > 0:
+                if state.admitted_at is None:
+                    state.admitted_at = now
                 plan.prefills.append(state)
-                plan.prefill_rows.append(self._chunk(state, chunk))
-                budget -= chunk
+                plan.prefill_rows.append(placement.row(state, chunk))
+
+    def _admit_waiting(self) -> None:
+        self.starved = False
+        while (head := self.waiting.head()) is not None:
+            if self._can_admit(head):
+                self._admit()
+            elif not self._make_way(head):
+                self.starved = True
+                return
 
     def _can_admit(self, state: RequestState) -> bool:
         if self.running_count >= self._limit:
@@ -166,43 +170,23 @@ class Scheduler:
         promised = sum(
             self.pool.blocks_for(len(other.tokens)) - len(other.blocks) for other in self.prefilling
         )
-        needed = self.pool.blocks_for(len(state.tokens) + 1)
-        return self.pool.free_count - promised >= needed
+        return self.placement.fits(state, self.pool.free_count - promised)
 
-    def _admit(self, now: float) -> RequestState:
+    def _make_way(self, head: RequestState) -> bool:
+        # Who was admitted and has not begun loses nothing by waiting in the queue again.
+        last = self.prefilling[-1] if self.prefilling else None
+        if last is None or last.begun or last < head:
+            return False
+        self._vacate(last)
+        self.waiting.push(last)
+        return True
+
+    def _admit(self) -> None:
         state = self.waiting.pop()
         state.slot = self._free_slots.pop()
-        if state.admitted_at is None:
-            state.admitted_at = now
+        self.placement.reuse(state)
+        self.placement.follow(state, self.prefilling)
         insort(self.prefilling, state)
-        return state
-
-    def _room(self, state: RequestState) -> int:
-        free_tokens = self.pool.free_count * self.pool.block_size
-        return state.capacity - state.cached + free_tokens
-
-    def _chunk(self, state: RequestState, size: int) -> PrefillRow:
-        start = state.cached
-        end = start + size
-        begin = None
-        if start == 0:
-            # A prefix cache would hand over the tokens it found as `cached_token_ids`, begin
-            # with `cached` at their number, and its blocks in `new_blocks`.
-            begin = SlotStart(sampling=state.sampling, prompt_len=state.prompt_len)
-        return PrefillRow(
-            slot=state.slot,
-            token_ids=state.tokens[start:end],
-            start=start,
-            new_blocks=self._grow(state, self.pool.blocks_for(end) - len(state.blocks)),
-            begin=begin,
-            sample=end == len(state.tokens),
-        )
-
-    def _grow(self, state: RequestState, count: int) -> tuple[int, ...]:
-        taken = self.pool.allocate(state.number, count)
-        state.blocks.extend(taken)
-        state.capacity = len(state.blocks) * self.pool.block_size
-        return taken
 
     def _last_in_line(self) -> RequestState:
         return max(self.decoding + self.prefilling)
@@ -215,10 +199,9 @@ class Scheduler:
         self.waiting.push(state)
 
     def _vacate(self, state: RequestState) -> None:
-        self.pool.release(state.number, state.blocks)
         self._free_slots.append(state.slot)
         # In prefill or in decode: a sequence with nothing left to prefill but the token
         # sampled last decodes.
         home = self.decoding if state in self.decoding else self.prefilling
         home.remove(state)
-        state.vacate()
+        self.placement.give_up(state)

@@ -108,12 +108,12 @@ class FakeRunner:
         sampled = []
         for row in rows:
             if row.begin is not None:
-                assert row.start == 0
                 assert row.begin.sampling.seed is not None
                 self.slots[row.slot] = _Slot(row.begin.sampling, row.begin.prompt_len)
             slot = self.slots[row.slot]
+            shared = self._share(slot, row) if row.begin is not None else 0
             assert row.start == slot.length
-            self._write(slot, row.new_blocks, row.token_ids)
+            self._write(slot, row.new_blocks[shared:], row.token_ids)
             sampled.append(self._sample(slot) if row.sample else -1)
         return self._result([self.slots[row.slot] for row in rows], sampled)
 
@@ -134,6 +134,16 @@ class FakeRunner:
         self.threads.add(threading.current_thread().name)
         self.calls.append((name, list(rows)))
         self.before(name, list(rows))
+
+    def _share(self, slot: _Slot, row: Any) -> int:
+        """Take over a cached prefix, after a look at what its blocks really hold."""
+        cached = list(row.begin.cached_token_ids)
+        count, ragged = divmod(len(cached), self.capacity.block_size)
+        assert not ragged
+        slot.table.extend(row.new_blocks[:count])
+        assert [token for block in slot.table for token in self.memory[block]] == cached
+        slot.length = len(cached)
+        return count
 
     def _write(self, slot: _Slot, new_blocks: Sequence[int], tokens: Sequence[int]) -> None:
         size = self.capacity.block_size

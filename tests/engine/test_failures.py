@@ -323,7 +323,7 @@ def test_a_runner_without_blocks_is_refused(fakes: Any) -> None:
     from sagellm_core.engine import LLMEngine
 
     runner = fakes.Runner()
-    runner.capacity = SimpleNamespace(num_blocks=0, block_size=4)
+    runner.capacity = SimpleNamespace(num_blocks=0, block_size=4, shareable=True)
     with pytest.raises(EngineError, match="num_blocks=0"):
         LLMEngine(fakes.Model(), runner)
     assert runner.closed == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sagellm_core.contract import FinishReason, GenerationRequest, SamplingParams
-from sagellm_core.engine.blocks import BlockPool
+from sagellm_core.engine.placement import Placement
 from sagellm_core.engine.request import RequestState
 from sagellm_core.engine.scheduler import Plan, Scheduler
 from sagellm_core.engine.waiting import WaitingQueue
@@ -34,8 +34,11 @@ def state(number: int, length: int, *, priority: int = 0) -> RequestState:
     )
 
 
-def scheduler(blocks: int = 100, slots: int = 8, budget: int = 16) -> Scheduler:
-    return Scheduler(BlockPool(blocks, 4), max_running=slots, max_prefill_tokens=budget)
+def scheduler(
+    blocks: int = 100, slots: int = 8, budget: int = 16, share: bool = False
+) -> Scheduler:
+    placement = Placement(blocks, 4, share=share)
+    return Scheduler(placement, max_running=slots, max_prefill_tokens=budget)
 
 
 def compute(one: Scheduler, plan: Plan) -> None:
@@ -66,10 +69,10 @@ def test_a_long_prompt_is_cut_and_short_ones_are_packed() -> None:
         seen.append(chunks(plan))
         compute(one, plan)
     assert seen == [
-        [("0", 0, 16, False)],
-        [("0", 16, 16, False)],
-        [("0", 32, 8, True), ("1", 0, 3, True), ("2", 0, 5, True)],
-        [("3", 0, 4, True)],
+        [("1", 0, 3, True), ("3", 0, 4, True), ("2", 0, 1, False), ("0", 0, 8, False)],
+        [("2", 1, 4, True), ("0", 8, 10, False)],
+        [("0", 18, 13, False)],
+        [("0", 31, 9, True)],
     ]
 
 
@@ -81,7 +84,7 @@ def test_a_long_prefill_does_not_stall_those_who_decode() -> None:
     for _ in range(12):
         plan = one.schedule(0.0)
         assert [each.request_id for each in plan.decodes] == ["0"]
-        assert sum(len(row.token_ids) for row in plan.prefill_rows) == 16
+        assert sum(len(row.token_ids) for row in plan.prefill_rows) == 15  # and one decoded
         compute(one, plan)
 
 

@@ -74,13 +74,18 @@ class TorchRunner:
         decoder = model.decoder
         dtype = getattr(torch, model.dtype)
         shape = cache_shape(model.config, config, self._adapter, dtype)
-        self._capacity = KVCapacity(shape.num_blocks, shape.block_size, shape.bytes_per_block)
         self._cache: KVCache | None = self._adapter.allocate_cache(shape)
         self._slots = SlotTable(config.max_slots, config.max_model_len, self._cache, self._device)
         ropes = tuple(
             RotaryTable(rope, config.max_model_len, self._device) for rope in model.config.ropes
         )
         self._history = _token_history(ropes, config, self._device)
+        self._capacity = KVCapacity(
+            shape.num_blocks,
+            shape.block_size,
+            shape.bytes_per_block,
+            shareable=self._history is None,
+        )
         self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
         cache = self._cache
         self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
