@@ -25,6 +25,7 @@ __all__ = [
     "DeviceState",
     "DeviceUnavailableError",
     "DuplicateProviderError",
+    "DurationStats",
     "Embedder",
     "EmbedderConfig",
     "EmptyPromptError",
@@ -92,6 +93,7 @@ _HOME = {
     "Severity": "device",
     "Embedder": "embedder",
     "EmbedderConfig": "embedder",
+    "DurationStats": "engine",
     "Engine": "engine",
     "EngineConfig": "engine",
     "EngineStats": "engine",
@@ -164,6 +166,7 @@ if TYPE_CHECKING:
     from .device import DeviceInfo, DeviceState, Finding, Severity
     from .embedder import Embedder, EmbedderConfig, TokenizedTexts
     from .engine import (
+        DurationStats,
         Engine,
         EngineConfig,
         EngineStats,

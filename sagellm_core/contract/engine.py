@@ -127,17 +127,50 @@ class TokenEvent:
 EventSink = Callable[[TokenEvent], None]
 
 
+@dataclass(frozen=True, slots=True)
+class DurationStats:
+    """Times of many requests, in seconds."""
+
+    count: int = 0
+    total_s: float = 0.0
+    longest_s: float = 0.0
+
+    @property
+    def mean_s(self) -> float | None:
+        """Mean of them; ``None`` without any."""
+        return self.total_s / self.count if self.count else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """A snapshot of an engine. Block counts are 0 where an engine does not count blocks."""
+    """A snapshot of an engine: gauges of now, counters since it was opened.
+
+    Block counts are 0 where an engine does not count blocks.
+    """
 
     running: int
     waiting: int
     blocks_total: int = 0
+    #: Blocks that no sequence owns.
     blocks_free: int = 0
+    #: Those of them whose content the prefix cache can still find.
+    blocks_idle: int = 0
     preemptions: int = 0
+    #: Of requests that got their first token.
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    #: Tokens that sequences began with, again after a preemption too, and how many of them
+    #: were found in the prefix cache.
+    cache_query_tokens: int = 0
+    cache_hit_tokens: int = 0
+    #: Requests that are over: with an answer, cancelled, with an error.
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    #: Times of the requests that are over, as in :class:`Timings`.
+    queue: DurationStats = DurationStats()
+    ttft: DurationStats = DurationStats()
+    tpot: DurationStats = DurationStats()
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from types import TracebackType
 from sagellm_core.contract import Engine, GenerationRequest, TokenEvent
 
 from .patience import Patience
+from .process import HomeProcess
 
 
 class _Mailbox:
@@ -81,6 +82,7 @@ class AsyncTokenStream:
         self._over = True
         self._engine = engine
         self._patience = patience
+        self._home = HomeProcess()
         self.request_id = request.request_id
         self._mailbox = _Mailbox(asyncio.get_running_loop(), engine)
         engine.submit(request, self._mailbox)
@@ -92,6 +94,9 @@ class AsyncTokenStream:
     async def __anext__(self) -> TokenEvent:
         if self._over:
             raise StopAsyncIteration
+        if self._home.left:
+            self._over = True  # the request is the parent's, and goes on there
+            self._home.check()
         try:
             event = await self._mailbox.next(self._patience)
         except BaseException:  # a cancelled task, too

@@ -18,6 +18,7 @@ from sagellm_core.contract import (
 from .batch import Batch
 from .completion import Completion
 from .patience import Patience
+from .samples import repeated, sample_settings
 from .stream import TokenStream
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class EngineClient:
         prompts: Prompts,
         sampling: SamplingParams | Sequence[SamplingParams],
         *,
+        n: int = 1,
         timeout: float | None = None,
         priority: int = 0,
         return_errors: bool = False,
@@ -54,13 +56,19 @@ class EngineClient:
 
         :param prompts: token ids, or a list of lists of token ids.
         :param sampling: for all of them, or one for each.
+        :param n: answers to each prompt. It is asked for here and not in the sampling settings,
+            because those say how one sequence is sampled, and each answer is a sequence of its
+            own. The prompt's full blocks are computed once. Greedy answers are equal;
+            otherwise they differ by their seeds: see :func:`.samples.sample_settings`.
         :param return_errors: keep an error in :attr:`Completion.error` instead of raising it.
-        :returns: in the order of the prompts.
+        :returns: in the order of the prompts; those of prompt ``i`` are ``i * n`` to
+            ``i * n + n - 1``.
+        :raises InvalidRequestError: ``n`` is not an integer of at least 1.
         :raises SageLLMError: the first error of any prompt; the others are cancelled.
         """
         over: queue.SimpleQueue[int] = queue.SimpleQueue()
         patience = Patience(timeout)
-        requests = self._requests(prompts, sampling, patience, priority)
+        requests = self._requests(prompts, sampling, patience, priority, n)
         batch = Batch(self.engine, requests, patience, over.put, return_errors=return_errors)
         try:
             while True:
@@ -98,6 +106,7 @@ class EngineClient:
         prompts: Prompts,
         sampling: SamplingParams | Sequence[SamplingParams],
         *,
+        n: int = 1,
         timeout: float | None = None,
         priority: int = 0,
         return_errors: bool = False,
@@ -108,7 +117,7 @@ class EngineClient:
         loop = asyncio.get_running_loop()
         over: asyncio.Queue[int] = asyncio.Queue()
         patience = Patience(timeout)
-        requests = self._requests(prompts, sampling, patience, priority)
+        requests = self._requests(prompts, sampling, patience, priority, n)
 
         def tell(index: int) -> None:
             # The event loop may have been closed since; then nobody waits.
@@ -151,6 +160,7 @@ class EngineClient:
         sampling: SamplingParams | Sequence[SamplingParams],
         patience: Patience,
         priority: int,
+        n: int = 1,
     ) -> list[GenerationRequest]:
         rows: list[Any] = list(prompts)
         if rows and isinstance(rows[0], int):
@@ -164,6 +174,7 @@ class EngineClient:
                 f"There are {len(rows)} prompts and {len(settings)} sampling settings.",
                 hint="Give one for all, or one for each prompt.",
             )
+        settings = [one for setting in settings for one in sample_settings(setting, n)]
         return [
             GenerationRequest(
                 request_id=os.urandom(12).hex(),
@@ -172,7 +183,7 @@ class EngineClient:
                 priority=priority,
                 deadline=patience.deadline,
             )
-            for row, setting in zip(rows, settings, strict=True)
+            for row, setting in zip(repeated(rows, n), settings, strict=True)
         ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
-import os
 import weakref
 from types import TracebackType
 from typing import Protocol
@@ -31,6 +30,7 @@ from .closing import closing_quietly
 from .limits import check_limits, runner_config
 from .loop import EngineLoop
 from .placement import Placement
+from .process import HomeProcess
 from .scheduler import Scheduler
 from .worker import Worker
 
@@ -98,7 +98,7 @@ class LLMEngine:
             with closing_quietly("runner"):
                 runner.close()
             raise
-        self._pid = os.getpid()
+        self._home = HomeProcess()
         self._numbers = itertools.count()
         loop = EngineLoop(runner, scheduler, vocab_size=vocab_size, max_waiting=config.max_waiting)
         self._loop = loop
@@ -149,7 +149,7 @@ class LLMEngine:
         :raises OverloadedError: the queue is full.
         :raises EngineClosedError: the engine is closed, or was opened in another process.
         """
-        self._check_process()
+        self._home.check()
         state = self._admission.check(request, sink, next(self._numbers))
         if not self._loop.submit(state):
             raise InvalidRequestError(
@@ -163,13 +163,16 @@ class LLMEngine:
 
         :returns: whether it was still under way.
         """
-        if os.getpid() != self._pid:
+        if self._home.left:
             return False
         return self._loop.cancel(request_id)
 
     def stats(self) -> EngineStats:
-        """A snapshot."""
-        self._check_process()
+        """A snapshot.
+
+        :raises EngineClosedError: the engine was opened in another process.
+        """
+        self._home.check()
         return self._loop.stats()
 
     def close(self) -> None:
@@ -181,7 +184,7 @@ class LLMEngine:
         :raises EngineError: the step did not return in time; the memory is freed when it does.
         :raises RunnerError: the provider failed while giving the memory back.
         """
-        if os.getpid() != self._pid:
+        if self._home.left:
             return  # the parent's engine: its thread and its device are not ours to end
         self._worker.stop(_closed())
         if not self._worker.join(_CLOSE_WAIT):
@@ -207,14 +210,6 @@ class LLMEngine:
             # What went wrong in the block matters more than trouble on the way out.
             with contextlib.suppress(EngineError):
                 self.close()
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise EngineClosedError(
-                f"This engine was opened in another process ({self._pid}); this is its fork "
-                f"{os.getpid()}, and threads and devices do not survive a fork.",
-                hint="Open the engine after the fork, or start the child with 'spawn'.",
-            )
 
 
 def _closed() -> EngineClosedError:

@@ -23,6 +23,7 @@ from sagellm_core.contract import (
 )
 
 from .deadlines import Deadlines
+from .metrics import Metrics
 from .reasons import closed_error, decode_error, defect, device_gone, timeout_error
 from .request import RequestState
 from .scheduler import Scheduler
@@ -57,6 +58,7 @@ class EngineLoop:
         #: Set once: why no request is taken any more.
         self.stopped: EngineClosedError | None = None
         self._deadlines = Deadlines()
+        self._metrics = Metrics()
         self._prompt_tokens = 0
         self._generated_tokens = 0
 
@@ -118,14 +120,24 @@ class EngineLoop:
         with self._news:
             running = scheduler.running_count
             waiting = max(0, len(self._active) - running)
+        pool, placement, metrics = scheduler.pool, scheduler.placement, self._metrics
         return EngineStats(
             running=running,
             waiting=waiting,
-            blocks_total=scheduler.pool.num_blocks,
-            blocks_free=scheduler.pool.free_count,
+            blocks_total=pool.num_blocks,
+            blocks_free=pool.free_count,
+            blocks_idle=pool.idle_count,
             preemptions=scheduler.preemptions,
             prompt_tokens=self._prompt_tokens,
             generated_tokens=self._generated_tokens,
+            cache_query_tokens=placement.queried_tokens,
+            cache_hit_tokens=placement.found_tokens,
+            finished=metrics.finished,
+            cancelled=metrics.cancelled,
+            failed=metrics.failed,
+            queue=metrics.queue,
+            ttft=metrics.ttft,
+            tpot=metrics.tpot,
         )
 
     @property
@@ -325,6 +337,7 @@ class EngineLoop:
         logprobs: tuple[TokenLogprobs, ...] | None = None,
         error: SageLLMError | None = None,
     ) -> TokenEvent:
+        self._metrics.note_end(state, now, error)
         return TokenEvent(
             request_id=state.request_id,
             token_ids=token_ids,

@@ -9,6 +9,7 @@ from types import TracebackType
 from sagellm_core.contract import Engine, GenerationRequest, TokenEvent
 
 from .patience import Patience
+from .process import HomeProcess
 
 
 class TokenStream:
@@ -23,6 +24,7 @@ class TokenStream:
     def __init__(self, engine: Engine, request: GenerationRequest, patience: Patience) -> None:
         self._engine = engine
         self._patience = patience
+        self._home = HomeProcess()
         self._events: queue.SimpleQueue[TokenEvent] = queue.SimpleQueue()
         self.request_id = request.request_id
         self._over = False
@@ -43,6 +45,9 @@ class TokenStream:
     def __next__(self) -> TokenEvent:
         if self._over:
             raise StopIteration
+        if self._home.left:
+            self._over = True  # the request is the parent's, and goes on there
+            self._home.check()
         try:
             event = self._next_event()
         except BaseException:

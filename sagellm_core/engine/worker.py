@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 
 from sagellm_core.contract import EngineClosedError, LoadedModel, Runner, SageLLMError
 
 from .closing import closing
 from .loop import EngineLoop
+from .process import HomeProcess
 
 _log = logging.getLogger("sagellm.engine")
 
@@ -27,7 +27,7 @@ class Worker:
         self._lock = threading.RLock()
         self._done = threading.Event()
         self._failure: SageLLMError | None = None
-        self._pid = os.getpid()
+        self._home = HomeProcess()
         #: ``None`` until the first request, and where none came before the end.
         self.thread: threading.Thread | None = None
 
@@ -51,7 +51,7 @@ class Worker:
 
     def stop(self, why: EngineClosedError) -> None:
         """Have it end soon; does not wait. May be called twice, and from any thread."""
-        if os.getpid() != self._pid:
+        if self._home.left:
             return
         self._loop.stop(why)
         with self._lock:
@@ -66,7 +66,7 @@ class Worker:
 
         :returns: whether there is nothing left to wait for.
         """
-        if self.thread is threading.current_thread() or os.getpid() != self._pid:
+        if self.thread is threading.current_thread() or self._home.left:
             return True
         return self._done.wait(timeout)
 
