@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .contract import (
 )
 from .engine import EngineClient, LLMEngine
 from .engine.closing import closing, closing_quietly
+from .engine.process import HomeProcess
 from .models import ModelRegistryError, describe, touch_model
 from .providers import Controls, choose_provider, load_provider
 
@@ -38,12 +39,15 @@ class Session:
     provider: dict[str, Any]
     #: Seconds from the start of choosing to a ready engine.
     load_s: float
+    home: HomeProcess = field(default_factory=HomeProcess)
 
     def close(self) -> None:
-        """Close the engine and the model. May be called twice.
+        """Close the engine and the model. May be called twice; in a forked child it does nothing.
 
         :raises EngineError: one of them failed; the other was closed all the same.
         """
+        if self.home.left:
+            return  # both are the parent's, and so is the device
         try:
             with closing("engine"):
                 self.engine.close()

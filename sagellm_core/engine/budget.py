@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
@@ -32,23 +33,25 @@ def shares(states: Iterable[RequestState], budget: int) -> Iterator[tuple[Reques
     :param budget: tokens, at least 1.
     """
     for _, group in groupby(states, key=lambda state: state.key[0]):
-        first, *rest = group
-        given: dict[RequestState, int] = {}
+        line = deque(group)
+        while line and line[0].prefill_left <= budget - budget // 2:
+            budget -= line[0].prefill_left
+            yield line[0], line.popleft().prefill_left
+        if not line:
+            continue
+        given = dict.fromkeys(line, 0)
+        longest = line[0].prefill_left
         lent = budget // 2
-        if lent and first.prefill_left > budget - lent:
-            shorter = (state for state in rest if state.prefill_left < first.prefill_left)
-            for state in sorted(shorter, key=lambda state: state.prefill_left):
-                given[state] = min(state.prefill_left, lent)
-                lent -= given[state]
-                if not lent:
-                    break
-        budget -= sum(given.values())
-        for state in (first, *rest):
-            if budget > 0:
-                more = min(state.prefill_left - given.get(state, 0), budget)
-                if more:
-                    given[state] = given.get(state, 0) + more
-                    budget -= more
-        yield from given.items()
-        if budget <= 0:
+        for state in sorted(line, key=lambda state: state.prefill_left):
+            if not lent or state.prefill_left >= longest:
+                break
+            given[state] = min(state.prefill_left, lent)
+            lent -= given[state]
+            budget -= given[state]
+        for state in line:
+            more = min(state.prefill_left - given[state], budget)
+            given[state] += more
+            budget -= more
+        yield from ((state, tokens) for state, tokens in given.items() if tokens)
+        if not budget:
             return

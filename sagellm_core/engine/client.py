@@ -174,6 +174,7 @@ class EngineClient:
                 f"There are {len(rows)} prompts and {len(settings)} sampling settings.",
                 hint="Give one for all, or one for each prompt.",
             )
+        rows = repeated(rows, n)
         settings = [one for setting in settings for one in sample_settings(setting, n)]
         return [
             GenerationRequest(
@@ -183,7 +184,7 @@ class EngineClient:
                 priority=priority,
                 deadline=patience.deadline,
             )
-            for row, setting in zip(repeated(rows, n), settings, strict=True)
+            for row, setting in zip(rows, settings, strict=True)
         ]
 
 

@@ -178,3 +178,108 @@ def test_a_forked_child_is_told_where_the_engine_is() -> None:
     lines = done.stdout.splitlines()
     assert "was opened in another process" in lines[0]
     assert lines[1:] == ["False", "child 0", "2", "runner closed", "model closed"]
+
+
+_FORKED = """
+    import asyncio, gc, warnings
+    warnings.simplefilter("ignore")
+
+    def told(what, *arguments):
+        try:
+            what(*arguments)
+        except EngineClosedError as error:
+            print("another process" in error.message, flush=True)
+
+    def in_child(work):
+        child = os.fork()
+        if child == 0:
+            work()
+            sys.stdout.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print("child", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_stream_carried_into_a_fork_ends_there_and_goes_on_here() -> None:
+    done = in_process(
+        textwrap.dedent(_FORKED)
+        + textwrap.dedent("""
+        Runner.step_s = 0.002
+        stream = client.stream([1], SamplingParams(max_tokens=20))
+        next(stream)
+        def child():
+            told(next, stream)
+            print(list(stream), flush=True)
+            stream.close()
+            told(engine.stats)
+        in_child(child)
+        print(len(list(stream)), flush=True)
+
+        async def main():
+            events = client.astream([1], SamplingParams(max_tokens=20))
+            await anext(events)
+            def child():
+                try:
+                    events.__anext__().send(None)
+                except EngineClosedError:
+                    print(True, flush=True)
+            in_child(child)
+            print(len([event async for event in events]), flush=True)
+        asyncio.run(main())
+        """)
+    )
+    assert done.stderr == ""
+    expected = ["True", "[]", "True", "child 0", "19", "True", "child 0", "19"]
+    assert done.stdout.splitlines()[:8] == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_collecting_and_exiting_in_a_fork_touches_nothing_and_does_not_hang() -> None:
+    done = in_process(
+        textwrap.dedent(_FORKED)
+        + textwrap.dedent("""
+        stream = client.stream([1], greedy)
+        next(stream)
+        # The child gets the lock as somebody holds it, and nobody there will let go of it.
+        held, let_go = threading.Event(), threading.Event()
+        def hold():
+            with engine._loop._news:
+                held.set()
+                let_go.wait()
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            engine.close()
+            del stream, client, engine
+            gc.collect()
+            sys.exit(0)
+        _, status = os.waitpid(child, 0)
+        let_go.set()
+        print("child", os.waitstatus_to_exitcode(status), flush=True)
+        engine.close()
+        """)
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["child 0", "runner closed", "model closed"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_generator_carried_into_a_fork_raises_and_shuts_down() -> None:
+    code = textwrap.dedent(_FORKED) + textwrap.dedent("""
+        from sagellm_core import SageLLMGenerator
+        generator = SageLLMGenerator("mock", "any", max_tokens=4, temperature=0)
+        text = generator.execute("hello")["text"]
+        def child():
+            told(generator.execute, "hello")
+            told(list, generator.stream("hello"))
+            generator.shutdown()
+        in_child(child)
+        print(generator.execute("hello")["text"] == text, flush=True)
+        generator.shutdown()
+    """)
+    done = in_process(code)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[:4] == ["True", "True", "child 0", "True"]

@@ -9,6 +9,8 @@ import pytest
 
 from sagellm_core.contract import FinishReason
 
+BEGINNINGS = ["", "", "a beginning of some length ", "a beginning of another sort "]
+
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
@@ -16,6 +18,7 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
 ) -> None:
     draw = random.Random(seed)
     one = harness(
+        max_waiting=1000,
         max_slots=draw.choice([3, 8]),
         num_blocks=draw.choice([24, 40]),
         block_size=4,
@@ -23,8 +26,10 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
     )
     requests = []
     cancel_at: dict[int, list[str]] = {}
-    for number in range(300):
-        prompt = f"{number} " + "p" * draw.randrange(40)
+    for number in range(1000):
+        # Some begin alike, some are equal, some share nothing.
+        prompt = draw.choice(BEGINNINGS) or f"{number} "
+        prompt += draw.choice(["", str(number)]) + "p" * draw.randrange(max(1, 40 - len(prompt)))
         settings: dict[str, Any] = {"max_tokens": draw.randrange(1, 45)}
         if draw.random() < 0.4:
             settings["stop"] = ["".join(draw.choices("abcdef", k=draw.choice([1, 2, 3])))]
@@ -32,7 +37,7 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
             settings |= {"temperature": 1.0, "seed": draw.randrange(100)}
         cancelled = draw.random() < 0.3
         if cancelled:
-            cancel_at.setdefault(draw.randrange(1500), []).append(f"r{number + 1}")
+            cancel_at.setdefault(draw.randrange(5000), []).append(f"r{number + 1}")
         requests.append((prompt, settings, cancelled, draw.randrange(-1, 2)))
 
     def cancel(name: str, rows: list[Any]) -> None:
@@ -65,5 +70,8 @@ def test_nothing_leaks_and_every_answer_is_the_one_it_gets_alone(
         assert last.usage.completion_tokens == len(events.token_ids)
     assert cancellations > 20
     one.settle()
-    assert one.engine.stats().preemptions > 0
+    stats = one.engine.stats()
+    assert stats.preemptions > 0
+    assert 0 < stats.cache_hit_tokens < stats.cache_query_tokens
+    assert stats.finished + stats.cancelled == 1000
     assert one.engine._loop._active == {}

@@ -69,8 +69,8 @@ def test_a_long_prompt_is_cut_and_short_ones_are_packed() -> None:
         seen.append(chunks(plan))
         compute(one, plan)
     assert seen == [
-        [("1", 0, 3, True), ("3", 0, 4, True), ("2", 0, 1, False), ("0", 0, 8, False)],
-        [("2", 1, 4, True), ("0", 8, 10, False)],
+        [("0", 0, 8, False), ("1", 0, 3, True), ("2", 0, 1, False), ("3", 0, 4, True)],
+        [("0", 8, 10, False), ("2", 1, 4, True)],
         [("0", 18, 13, False)],
         [("0", 31, 9, True)],
     ]
@@ -230,6 +230,32 @@ def test_ended_requests_do_not_pile_up_in_the_queue() -> None:
     assert queue.head() is None
 
 
+def test_who_was_admitted_and_has_not_begun_makes_way() -> None:
+    one = scheduler(slots=2, budget=4)
+    one.add(state(0, 40))
+    one.add(state(1, 40))
+    compute(one, one.schedule(0.0))
+    urgent = state(2, 4, priority=-1)
+    one.add(urgent)
+    plan = one.schedule(0.0)
+    assert plan.prefills == [urgent]
+    assert (len(one.waiting), one.preemptions) == (1, 0)
+
+
+def test_a_prompt_that_begins_alike_waits_and_then_shares() -> None:
+    one = scheduler(budget=8, share=True)
+    for number, length in enumerate([20, 18, 22]):
+        one.add(state(number, length))
+    seen = []
+    while any(each.prefill_left > 1 for each in one.prefilling) or one.waiting:
+        plan = one.schedule(0.0)
+        seen.append([(name, start, size) for name, start, size, _ in chunks(plan)])
+        compute(one, plan)
+    assert seen[:2] == [[("0", 0, 8)], [("0", 8, 8)]]
+    assert sorted(row for step in seen[2:] for row in step)[:2] == [("0", 16, 4), ("1", 16, 2)]
+    assert one.placement.found_tokens >= 16
+
+
 # --- through the engine --------------------------------------------------------------------
 
 
@@ -319,3 +345,31 @@ def test_stats_count(harness: Any, gate: Any) -> None:
     stats = one.engine.stats()
     assert (stats.prompt_tokens, stats.generated_tokens) == (20, 15)
     assert (stats.blocks_total, stats.blocks_free) == (64, 64)
+    assert (stats.finished, stats.cancelled, stats.failed) == (5, 0, 0)
+    assert (stats.queue.count, stats.ttft.count, stats.tpot.count) == (5, 5, 5)
+    assert stats.ttft.mean_s is not None
+    assert 0 < stats.ttft.mean_s <= stats.ttft.longest_s
+    assert stats.queue.total_s <= stats.ttft.total_s
+
+
+def test_stats_count_how_requests_ended(harness: Any) -> None:
+    one = harness()
+    started = one.engine.stats()
+    assert started.tpot.mean_s is None
+
+    def fail(name: str, rows: list[Any]) -> None:
+        raise ValueError("no")
+
+    one.runner.before = fail
+    _, failed = one.submit(max_tokens=3)
+    failed.wait()
+    one.runner.before = lambda name, rows: time.sleep(0.002)
+    request_id, cancelled = one.submit(ignore_eos=True)
+    cancelled.wait(1)
+    one.engine.cancel(request_id)
+    cancelled.wait()
+    _, late = one.submit(ignore_eos=True, timeout=0.02)
+    late.wait()
+    one.settle()
+    stats = one.engine.stats()
+    assert (stats.finished, stats.cancelled, stats.failed) == (0, 1, 2)
