@@ -27,13 +27,21 @@ def main() -> int:
     embed.add_argument(
         "--their-python", default=sys.executable, help="Python that has sentence-transformers"
     )
+    engine = commands.add_parser("engine", help="the engine over a runner that costs nothing")
+    engine.add_argument("--requests", type=int, default=256, help="at once")
+    engine.add_argument("--prompt-tokens", type=int, default=16)
+    engine.add_argument("--new-tokens", type=int, default=128)
+    engine.add_argument("--alone-tokens", type=int, default=2000, help="of one request alone")
+    engine.add_argument("--rounds", type=int, default=5, help="medians count")
+    engine.add_argument("--json", type=Path, default=None, help="write all that was measured")
     for command in (cpu, embed):
         command.add_argument("--rounds", type=int, default=3, help="interleaved; medians count")
         command.add_argument("--threads", type=int, default=None, help="for both sides")
         command.add_argument("--no-startup", action="store_true", help="skip the start")
         command.add_argument("--json", type=Path, default=None, help="write all that was measured")
     arguments = parser.parse_args()
-    report: Any = _embed(arguments) if arguments.command == "embed" else _cpu(arguments)
+    run = {"cpu": _cpu, "embed": _embed, "engine": _engine}[arguments.command]
+    report: Any = run(arguments)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return 0
@@ -67,6 +75,20 @@ def _embed(arguments: argparse.Namespace) -> Any:
         threads=arguments.threads,
         startup=not arguments.no_startup,
         their_python=arguments.their_python,
+    )
+    show(report)
+    return report
+
+
+def _engine(arguments: argparse.Namespace) -> Any:
+    from .engine import measure, show
+
+    report = measure(
+        requests=arguments.requests,
+        prompt_tokens=arguments.prompt_tokens,
+        new_tokens=arguments.new_tokens,
+        alone_tokens=arguments.alone_tokens,
+        rounds=arguments.rounds,
     )
     show(report)
     return report

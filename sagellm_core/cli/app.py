@@ -47,6 +47,7 @@ def _disabled(
         "llm": ("llm", "The commands of 'sage llm'."),
         "pipeline": ("pipeline", "Create and run pipelines over your documents."),
         "migrate": ("migrate", "Change files from vLLM to sagellm."),
+        "bench": ("bench", "Measure a model on this machine, in about a minute."),
         "version": ("version", "Show versions."),
         "completion": ("completion", "Print the completion script of a shell."),
     },
