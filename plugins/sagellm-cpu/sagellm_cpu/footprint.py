@@ -8,6 +8,7 @@ from sagellm_torch.architecture import (
     read_decoder_config,
     read_encoder_config,
 )
+from sagellm_torch.broad import is_broad
 
 from sagellm_core.contract import ModelDescription, ModelFormat
 
@@ -26,13 +27,13 @@ def tied_copy_bytes(embedding_bytes: int) -> int:
 
 
 def bytes_needed(model: ModelDescription) -> int | None:
-    """Weights, and a minimal KV cache for a decoder; ``None`` where that cannot be told.
+    """Weights, and a minimal KV cache for a native decoder; ``None`` where that cannot be told.
 
     :raises UnsupportedModelError: the config asks for something that is not computed.
     :raises ModelFormatError: the config is damaged.
     """
-    if model.format is ModelFormat.GGUF:
-        # Its sizes stand in metadata of another spelling; its parameters are counted.
+    if model.format is ModelFormat.GGUF or is_broad(model.model_type):
+        # Sizes have other names in each kind of config; the parameters are counted.
         count = model.parameter_count
         return None if count is None else count * BYTES_PER_ELEMENT
     if is_encoder(model.model_type):

@@ -19,6 +19,8 @@ from sagellm_core.contract import (
 
 from .adapter import DTYPES, DeviceAdapter, DTypeChoice
 from .architecture import is_encoder, read_decoder_config, read_encoder_config
+from .broad import check_broad, is_broad
+from .broad.model import BroadModel
 from .checkpoint import open_checkpoint
 from .decoder import Decoder
 from .memory_errors import is_memory_error
@@ -42,6 +44,8 @@ def load_model(
     _check_options(options)
     if description.format is ModelFormat.SAFETENSORS and is_encoder(description.model_type):
         return _load_encoder(description, adapter, options)
+    if description.format is ModelFormat.SAFETENSORS and is_broad(description.model_type):
+        return _load_broad(description, adapter, options)
     return _load_decoder(description, adapter, options)
 
 
@@ -104,6 +108,38 @@ def _load_encoder(
         recipe=recipe,
         adapter=adapter,
         dtype=choice.dtype,
+        notes=(choice.note,) if choice.note else (),
+    )
+
+
+def _load_broad(
+    description: ModelDescription, adapter: DeviceAdapter, options: LoadOptions
+) -> BroadModel:
+    from .broad.loading import load_broad_decoder
+
+    check_broad(description.config)
+    if options.quantization not in (None, "none"):
+        raise UnsupportedOptionError(
+            f"quantization={options.quantization!r} is not offered for {description.model_type!r} "
+            "models, which run through transformers.",
+            hint="Leave it out.",
+        )
+    # Opened for what it refuses: pickles, damaged, incomplete and quantised files.
+    checkpoint = open_checkpoint(description)
+    eos = _eos_token_ids(checkpoint.generation_config, checkpoint.config)
+    checkpoint.close()
+    choice = _choose_dtype(description, adapter, options)
+    total = (description.parameter_count or 0) * choice.dtype.itemsize
+    _check_memory(description, adapter, choice.dtype, total)
+    with _loading(description, options, total):
+        decoder = load_broad_decoder(description, adapter, choice.dtype)
+    return BroadModel(
+        description=description,
+        tokenizer=load_tokenizer(description, options.cache_dir),
+        decoder=decoder,
+        adapter=adapter,
+        dtype=choice.dtype,
+        eos_token_ids=eos,
         notes=(choice.note,) if choice.note else (),
     )
 

@@ -13,6 +13,7 @@ from sagellm_core.contract import (
 )
 
 from .architecture import check_supported, is_encoder, read_decoder_config
+from .broad import check_broad, is_broad
 from .checkpoint.stored_names import stored_names
 from .embedding.recipe import read_recipe
 
@@ -38,6 +39,9 @@ def capabilities_of(model: ModelDescription, offered: Set[str]) -> frozenset[str
             )
         read_recipe(model, default_pooling="mean")
         return _EMBEDS
+    if model.format is ModelFormat.SAFETENSORS and is_broad(model.model_type):
+        check_broad(model.config)
+        return frozenset(offered) - _EMBEDS
     check_supported(model.model_type, model.architecture)
     generates = _has_head(model)
     try:

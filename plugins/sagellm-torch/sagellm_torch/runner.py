@@ -17,6 +17,7 @@ from sagellm_core.contract import (
     UnsupportedModelError,
 )
 
+from .broad.model import BroadModel
 from .kv_cache import KVCache
 from .long_context import TokenHistory
 from .memory_errors import device_memory_errors
@@ -38,7 +39,7 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
         positive.
     :raises UnsupportedModelError: the model only embeds.
     """
-    if not isinstance(model, DecoderModel) or not model.generates:
+    if not isinstance(model, (DecoderModel, BroadModel)) or not model.generates:
         kind = model.description.architecture or model.description.model_type
         raise UnsupportedModelError(
             f"{model.description.reference!r} ({kind}) has no output layer: it only embeds.",
@@ -65,7 +66,7 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
 class TorchRunner:
     """The kit's :class:`~sagellm_core.contract.Runner`. Open it with :func:`open_runner`."""
 
-    def __init__(self, model: DecoderModel, config: RunnerConfig) -> None:
+    def __init__(self, model: DecoderModel | BroadModel, config: RunnerConfig) -> None:
         self._model = model
         self._adapter = model.adapter
         self._device = model.adapter.device
@@ -89,9 +90,10 @@ class TorchRunner:
         self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
         cache = self._cache
         self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
-        self._decode_forward = self._adapter.capture_decode(
-            lambda step: decoder.decode(step, cache)
-        )
+        self._decode_forward = lambda step: decoder.decode(step, cache)
+        # Modelling code of transformers may branch on values (experts), which no graph can hold.
+        if isinstance(model, DecoderModel):
+            self._decode_forward = self._adapter.capture_decode(self._decode_forward)
 
     @property
     def capacity(self) -> KVCapacity:

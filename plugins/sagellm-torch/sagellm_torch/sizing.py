@@ -8,11 +8,15 @@ from sagellm_core.contract import InsufficientMemoryError, RunnerConfig
 
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig
+from .broad.config import BroadConfig
 from .kv_cache import CacheShape
 
 
 def cache_shape(
-    decoder: DecoderConfig, config: RunnerConfig, adapter: DeviceAdapter, dtype: torch.dtype
+    decoder: DecoderConfig | BroadConfig,
+    config: RunnerConfig,
+    adapter: DeviceAdapter,
+    dtype: torch.dtype,
 ) -> CacheShape:
     """The cache that ``config`` asks for, or that fits.
 
@@ -55,7 +59,7 @@ def cache_shape(
 
 
 def _shape(
-    decoder: DecoderConfig, config: RunnerConfig, dtype: torch.dtype, blocks: int
+    decoder: DecoderConfig | BroadConfig, config: RunnerConfig, dtype: torch.dtype, blocks: int
 ) -> CacheShape:
     return CacheShape(
         num_layers=decoder.num_layers,

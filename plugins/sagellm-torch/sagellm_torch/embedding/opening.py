@@ -40,7 +40,11 @@ def open_embedder(model: TorchModel, config: EmbedderConfig) -> TorchEmbedder:
         states = DecoderStates(model.decoder, model.adapter, model.torch_dtype, longest)
         width, vocab_size = model.config.hidden_size, model.config.vocab_size
     else:
-        raise AssertionError("the kit loads encoders and decoders")
+        raise UnsupportedModelError(
+            f"{model.description.reference!r} ({model.description.model_type!r}) runs through "
+            "transformers, where it only generates.",
+            hint="Use a model that the native decoder or encoder covers.",
+        )
     recipe = _settle(recipe, config, longest)
     assert recipe.max_length is not None, "settled above"
     return TorchEmbedder(
