@@ -334,3 +334,14 @@ def test_a_vendors_engine_is_not_waited_for_beyond_the_deadline() -> None:
     with pytest.raises(RequestTimeoutError):
         next(stream)
     assert len(set(engine.cancelled)) == 2
+
+
+def test_ten_thousand_prompts_at_once(harness: Any) -> None:
+    one = harness(max_slots=64, num_blocks=1024, block_size=16)
+    prompts = [[number % 256, number // 256, 7] for number in range(10_000)]
+    answers = one.client.generate(prompts, greedy(max_tokens=2))
+    assert all(len(answer.token_ids) == 2 for answer in answers)
+    for number in (0, 4_999, 9_999):
+        expected = one.expected(prompts[number], 2, ignore_eos=True)
+        assert list(answers[number].token_ids) == expected
+    assert one.engine.stats().finished == 10_000
