@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -111,3 +114,28 @@ def test_closing_gives_the_weights_back(copied, open_model) -> None:
     model.close()
     with pytest.raises(EngineClosedError):
         _ = model.decoder
+
+
+def test_without_transformers_the_command_is_named(tmp_path, tiny_model) -> None:
+    # A package of that name that cannot be imported stands before the real one.
+    absent = tmp_path / "transformers"
+    absent.mkdir()
+    (absent / "__init__.py").write_text("raise ImportError('No module named transformers')")
+    code = f"""
+from sagellm_core.contract import ConfigurationError, LoadOptions
+from sagellm_core.models import describe
+from sagellm_torch import DeviceAdapter, load_model
+try:
+    load_model(describe({str(tiny_model("olmo2").path)!r}), DeviceAdapter("cpu"), LoadOptions())
+except ConfigurationError as error:
+    print(error.hint)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stdout.strip() == "pip install 'sagellm-torch[broad]'"
