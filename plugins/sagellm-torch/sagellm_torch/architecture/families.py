@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sagellm_core.contract.errors import ModelFormatError, UnsupportedModelError
+from sagellm_torch.broad import PROVEN_MODEL_TYPES
 
 from .config_fields import ConfigFields
 from .decoder_config import DecoderConfig
@@ -60,7 +61,8 @@ def check_supported(model_type: str, architecture: str = "") -> None:
     raise UnsupportedModelError(
         f"The architecture {named!r} (model_type {model_type!r}) is not supported.",
         hint=f"The native decoder covers: {', '.join(SUPPORTED_MODEL_TYPES)}; the native encoder, "
-        f"for embedding: {', '.join(SUPPORTED_ENCODER_TYPES)}.",
+        f"for embedding: {', '.join(SUPPORTED_ENCODER_TYPES)}. From safetensors, transformers "
+        f"runs: {', '.join(PROVEN_MODEL_TYPES)}.",
     )
 
 

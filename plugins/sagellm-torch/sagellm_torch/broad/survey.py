@@ -65,6 +65,11 @@ def survey(model: nn.Module, linears: tuple[type[nn.Module], ...], name: str) ->
     finally:
         for hook in hooks:
             hook.remove()
+    if not watch.layers:
+        raise UnsupportedModelError(
+            f"{name}: its modelling code computes attention by itself.",
+            hint="Its keys cannot be kept in blocks; use another model.",
+        )
     shapes = {
         (layer.attention.num_kv_heads, layer.attention.head_dim) for layer in watch.layers.values()
     }
