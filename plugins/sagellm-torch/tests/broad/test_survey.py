@@ -16,7 +16,6 @@ from sagellm_core.models import describe
         ("bloom", {}, "computes attention by itself"),
         ("doge", {}, "DogeAttention"),
         ("diffllama", {}, "DiffLlamaAttention"),
-        ("mimo_v2_flash", {"n_routed_experts": 4, "moe_intermediate_size": 48}, "2 shapes"),
         (
             "qwen2_moe",
             {
