@@ -21,6 +21,9 @@ def main() -> int:
     cpu.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16])
     cpu.add_argument("--prompt-tokens", type=int, default=128)
     cpu.add_argument("--new-tokens", type=int, default=32)
+    cpu.add_argument("--peers", default="", help="comma-separated; each runs in its own process")
+    cpu.add_argument("--quantizations", default="none", help="of sagellm, comma-separated")
+    cpu.add_argument("--environments", type=Path, default=None, help="where peers are installed")
     embed = commands.add_parser("embed", help="embedding beside sentence-transformers, in float32")
     embed.add_argument("-m", "--model", default=EMBEDDING_MODEL, help="directory")
     embed.add_argument("--texts", type=int, default=256, help="texts of each set")
@@ -48,6 +51,50 @@ def main() -> int:
 
 
 def _cpu(arguments: argparse.Namespace) -> Any:
+    return _peers(arguments) if arguments.peers else _beside_transformers(arguments)
+
+
+def _peers(arguments: argparse.Namespace) -> Any:
+    from sagellm_cpu.processor import read_name, usable_threads
+
+    from sagellm_core.models import describe
+    from sagellm_core.session import cache_directory
+
+    from .peers.catalogue import NAMES, PEERS, ours
+    from .peers.measure import launcher, measure
+    from .peers.report import show
+
+    wanted = arguments.peers.split(",")
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        sys.exit(f"There is no peer {', '.join(unknown)}; there are {', '.join(NAMES)}.")
+    if arguments.new_tokens < 2:
+        sys.exit("--new-tokens is at least 2: the first token comes with the prefill.")
+    cache = cache_directory()
+    base = arguments.environments or (cache and cache / "benchmarks")
+    if base is None:
+        sys.exit("There is no cache directory; name one with --environments DIR.")
+    description = describe(arguments.model)
+    assert description.path is not None, "a described model has a path"
+    root = Path("/")
+    report = measure(
+        [ours(name) for name in arguments.quantizations.split(",")]
+        + [peer for peer in PEERS if peer.name in wanted],
+        launcher(base.resolve(), description.path),
+        model=arguments.model,
+        processor=read_name(root),
+        vocab_size=description.vocab_size or 1000,
+        threads=arguments.threads or usable_threads(root),
+        batches=arguments.batch,
+        prompt_tokens=arguments.prompt_tokens,
+        new_tokens=arguments.new_tokens,
+        rounds=arguments.rounds,
+    )
+    show(report)
+    return report
+
+
+def _beside_transformers(arguments: argparse.Namespace) -> Any:
     from .cpu import measure
     from .table import show
 

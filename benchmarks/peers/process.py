@@ -1,0 +1,108 @@
+"""A peer, seen from the process that measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LAST_WORDS = 600
+
+
+class PeerError(Exception):
+    """A peer could not be installed, or ended; the message has its last words."""
+
+
+class PeerProcess:
+    """One peer with one model. Use it as a context manager.
+
+    :param command: starts a process that speaks as :mod:`.child` does.
+    :raises PeerError: it ended instead of answering.
+    """
+
+    def __init__(self, command: Sequence[str], load: Mapping[str, Any]) -> None:
+        # A file: a full pipe that nobody reads would stop the process.
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._started = time.perf_counter()
+        self._process = subprocess.Popen(
+            list(command),
+            cwd=_ROOT,
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        try:
+            self.version: str = self._ask({"op": "load", **load})["version"]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the process was started."""
+        return time.perf_counter() - self._started
+
+    def generate(self, prompts: list[list[int]], new_tokens: int) -> tuple[float, list[list[int]]]:
+        """Seconds that the peer measured, and the tokens.
+
+        :raises PeerError: it ended, or answered with too few tokens.
+        """
+        answer = self._ask({"op": "generate", "prompts": prompts, "new_tokens": new_tokens})
+        tokens: list[list[int]] = answer["tokens"]
+        counts = [len(row) for row in tokens]
+        if counts != [new_tokens] * len(prompts):
+            raise PeerError(f"asked for {len(prompts)} x {new_tokens} tokens, got {counts}")
+        return float(answer["seconds"]), tokens
+
+    def peak_rss_bytes(self) -> int:
+        """Most memory that it had resident."""
+        return int(self._ask({"op": "rss"})["bytes"])
+
+    def close(self) -> None:
+        """End it. May be called twice."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None and not stream.closed:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue  # what it had not read yet is lost with it
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None, "stdin is a pipe"
+        assert self._process.stdout is not None, "stdout is a pipe"
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            words = self._errors.read().strip()[-_LAST_WORDS:]
+            raise PeerError(f"it ended with exit code {code}: {words}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __enter__(self) -> PeerProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
