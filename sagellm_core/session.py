@@ -106,6 +106,7 @@ def open_session(config: GeneratorConfig, on_progress: ProgressCallback | None =
                 block_size=config.block_size,
                 num_blocks=config.num_blocks,
                 kv_memory_bytes=config.kv_memory_bytes,
+                prefix_cache=config.prefix_cache,
             ),
         )
     except BaseException:

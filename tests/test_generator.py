@@ -298,6 +298,20 @@ def test_prompt_formats(gen: SageLLMGenerator) -> None:
         gen.execute([{"role": "user", "content": "Hi"}], prompt_format="raw")
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_beginning_is_kept_unless_told_otherwise(keeps: bool) -> None:
+    with SageLLMGenerator("mock", "any", prefix_cache=keeps, max_tokens=4) as generator:
+        first, second = (generator.execute("the same " * 40) for _ in range(2))
+        assert first["usage"]["cached_tokens"] == 0
+        assert bool(second["usage"]["cached_tokens"]) is keeps
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_prefix_cache_is_true_or_false(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="prefix_cache"):
+        SageLLMGenerator("mock", "any", prefix_cache=value)
+
+
 def test_token_ids_go_in_as_they_are(gen: SageLLMGenerator) -> None:
     result = gen.execute({"prompt_token_ids": [72, 105]}, max_tokens=1)
     assert result["usage"]["prompt_tokens"] == 2

@@ -131,6 +131,10 @@ class GeneratorConfig(BaseModel):
     block_size: int = Field(16, ge=1, le=1024, description="Tokens per block of the KV cache.")
     num_blocks: int | None = Field(None, ge=1, description="Blocks of the KV cache.")
     kv_memory_bytes: int | None = Field(None, ge=1, description="Bytes of the KV cache.")
+    prefix_cache: bool = Field(
+        True,
+        description="Keep what was computed of a prompt for requests that begin alike.",
+    )
     cache_dir: str | None = Field(
         None, description="Where converted files are kept; null for the user's cache directory."
     )

@@ -129,11 +129,20 @@ EventSink = Callable[[TokenEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class DurationStats:
-    """Times of many requests, in seconds."""
+    """Times of many requests, in seconds, and a histogram of them as Prometheus has it.
+
+    Its series are ``le="bounds_s[i]"`` with ``at_most[i]``, ``le="+Inf"`` and ``_count`` with
+    :attr:`count`, ``_sum`` with :attr:`total_s`
+    (https://prometheus.io/docs/instrumenting/exposition_formats/).
+    """
 
     count: int = 0
     total_s: float = 0.0
     longest_s: float = 0.0
+    #: Upper bounds, ascending; empty where an engine keeps no histogram.
+    bounds_s: tuple[float, ...] = ()
+    #: How many times were at most each bound.
+    at_most: tuple[int, ...] = ()
 
     @property
     def mean_s(self) -> float | None:

@@ -46,6 +46,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "block_size": ("32", 32),
     "num_blocks": ("null", None),
     "kv_memory_bytes": ("1000000", 1_000_000),
+    "prefix_cache": ("off", False),
     "cache_dir": ("/tmp/kept", "/tmp/kept"),
 }
 

@@ -23,7 +23,11 @@ def answer_prompts(
     first: int,
     seed: int | None,
 ) -> list[RequestOutput]:
-    """Answer all prompts at once. The engine knows no ``n``: each answer is a request.
+    """Answer all prompts at once.
+
+    Each of a prompt's ``n`` answers is a request with settings of its own, because their seeds
+    are vLLM's and not those of :meth:`EngineClient.generate`. They begin alike, so the engine
+    computes the prompt's full blocks once for all of them.
 
     :param params: one for each prompt, checked.
     :param first: number of the first prompt among all of this :class:`LLM`.

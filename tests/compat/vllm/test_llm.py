@@ -205,6 +205,18 @@ def test_each_prompt_may_have_its_own_parameters(mock_llm: MakeLLM) -> None:
         llm.generate("a", {"max_tokens": 3})  # type: ignore[arg-type]
 
 
+def test_n_answers_share_what_was_computed_of_the_prompt(mock_llm: MakeLLM) -> None:
+    shared, alone = (
+        mock_llm(enable_prefix_caching=caching, block_size=4) for caching in (True, False)
+    )
+    params = SamplingParams(n=3, seed=7)
+    answers = [llm.generate("x" * 40, params)[0] for llm in (shared, alone)]
+    assert answers[0].outputs == answers[1].outputs
+    stats = [llm._ready().engine.stats() for llm in (shared, alone)]
+    assert stats[0].cache_hit_tokens > 0
+    assert stats[1].cache_hit_tokens == 0
+
+
 def test_n_answers_differ_and_are_those_of_consecutive_seeds(mock_llm: MakeLLM) -> None:
     llm = mock_llm()
     (output,) = llm.generate("Hello", SamplingParams(n=4, seed=7))
