@@ -1,0 +1,24 @@
+// The kernels that linear(), pack() and unpack_row() choose among by format and arithmetic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "linear.h"
+
+namespace sagellm {
+
+// --- weights of codes (kQ8, kQ4): layout in codes_layout.h -------------------------------------
+
+size_t code_data_bytes(int32_t format, int64_t out, int64_t in);
+size_t code_scale_count(int64_t out, int64_t in, int64_t group);
+void pack_codes(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first,
+                int64_t count, const void* source, const float* scales, const float* mins,
+                void* packed_data, float* packed_scales, float* packed_mins);
+void unpack_codes_row(const Weight& weight, int64_t row, float* dst);
+
+// linear() in kInt8 arithmetic over what quantise_row() made of the rows.
+void linear_int8(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Output output,
+                 int thread, int threads);
+
+}  // namespace sagellm
