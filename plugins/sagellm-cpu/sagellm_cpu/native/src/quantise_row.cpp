@@ -58,7 +58,7 @@ int32_t round_codes(const float* x, int64_t count, float before, float factor, i
 RowGroup quantise_group(const float* x, int64_t count, int8_t* codes) {
   const int32_t largest_bits = largest_magnitude_bits(x, count);
   if (largest_bits == 0 || largest_bits >= kInfinityBits) {
-    std::fill(codes, codes + count, int8_t{0});
+    for (int64_t k = 0; k < count; ++k) codes[k] = 0;
     const float scale = largest_bits == 0 ? 0.0f : std::numeric_limits<float>::quiet_NaN();
     return {scale, scale, 0};
   }
@@ -84,7 +84,7 @@ void quantise_row(const float* x, int64_t in, int64_t group, int64_t row, int64_
     const int64_t begin = g * group;
     described[g] = quantise_group(x + begin, std::min(group, in - begin), codes + begin);
   }
-  std::fill(codes + in, codes + padded_inputs(in), int8_t{0});
+  for (int64_t k = in; k < padded_inputs(in); ++k) codes[k] = 0;
 }
 
 }  // namespace sagellm

@@ -1,0 +1,144 @@
+// One tile of a linear layer in int8 arithmetic: some rows times some panels of 16 outputs.
+#pragma once
+
+#include <cstdint>
+
+#include "codes_layout.h"
+#include "int8_lanes.h"
+#include "linear.h"
+#include "quantised_rows.h"
+
+namespace sagellm {
+
+// What the tiles of one call have in common.
+struct Int8Layer {
+  const Weight& weight;
+  const int8_t* rows;  // of quantise_row()
+  int64_t row_stride;  // bytes
+  int64_t groups;
+  int64_t group_steps;  // steps of a panel in one group
+  float* y;
+  int64_t ldy;
+  bool add;  // to what is in y
+};
+
+// Adds one group's products for kRows x kPanels accumulators. Codes are unpacked once for all rows.
+template <int32_t kFormat, int kRows, int kPanels>
+inline void accumulate(lanes::Ints (&sums)[kRows][kPanels], const uint8_t* const (&codes)[kPanels],
+                       const int8_t* const (&inputs)[kRows], int64_t first_step, int64_t steps) {
+  for (int64_t step = first_step; step < first_step + steps; ++step) {
+    lanes::Bytes bytes[kPanels];
+    for (int p = 0; p < kPanels; ++p) bytes[p] = lanes::load_codes(codes[p] + step * kStepBytes);
+    if constexpr (kFormat == kQ8) {
+      for (int r = 0; r < kRows; ++r) {
+        const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 4);
+        for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q8(sums[r][p], bytes[p], x);
+      }
+    } else {
+      lanes::Bytes half[kPanels];
+      for (int p = 0; p < kPanels; ++p) half[p] = lanes::low_halves(bytes[p]);
+      for (int r = 0; r < kRows; ++r) {
+        const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 8);
+        for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q4(sums[r][p], half[p], x);
+      }
+      for (int p = 0; p < kPanels; ++p) half[p] = lanes::high_halves(bytes[p]);
+      for (int r = 0; r < kRows; ++r) {
+        const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 8 + 4);
+        for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q4(sums[r][p], half[p], x);
+      }
+    }
+  }
+}
+
+// y += scale * input scale * sum, and minimum * sum of inputs, for one group. The order of
+// operations is the same in every tile.
+template <int kRows, int kPanels>
+inline void scale_group(lanes::Floats (&y)[kRows][kPanels],
+                        const lanes::Ints (&sums)[kRows][kPanels],
+                        const RowGroup* const (&rows)[kRows], const float* const (&scales)[kPanels],
+                        const float* const (&mins)[kPanels], bool has_mins, int64_t group) {
+  for (int p = 0; p < kPanels; ++p) {
+    const lanes::Floats scale = lanes::load(scales[p] + group * kPanel);
+    for (int r = 0; r < kRows; ++r) {
+      const lanes::Floats both = lanes::mul(scale, lanes::set_float(rows[r][group].scale));
+      y[r][p] = lanes::fma(lanes::to_float(sums[r][p]), both, y[r][p]);
+    }
+  }
+  if (!has_mins) return;
+  for (int p = 0; p < kPanels; ++p) {
+    const lanes::Floats minimum = lanes::load(mins[p] + group * kPanel);
+    for (int r = 0; r < kRows; ++r) {
+      y[r][p] = lanes::fma(minimum, lanes::set_float(rows[r][group].weighted_sum), y[r][p]);
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+inline void write_tile(const Int8Layer& layer, const lanes::Floats (&y)[kRows][kPanels],
+                       int64_t row, int64_t panel) {
+  for (int p = 0; p < kPanels; ++p) {
+    const int64_t output = (panel + p) * kPanel;
+    const int64_t left = layer.weight.out - output;
+    const int count = static_cast<int>(left < kPanel ? left : kPanel);
+    const float* const bias = layer.weight.bias;
+    lanes::Floats added = lanes::set_float(0.0f);
+    if (bias != nullptr) added = lanes::load_some(bias + output, count);
+    for (int r = 0; r < kRows; ++r) {
+      float* const target = layer.y + (row + r) * layer.ldy + output;
+      lanes::Floats value = bias == nullptr ? y[r][p] : lanes::add(y[r][p], added);
+      if (layer.add) value = lanes::add(lanes::load_some(target, count), value);
+      if (count == kPanel) {
+        lanes::store(target, value);
+      } else {
+        lanes::store_some(target, value, count);
+      }
+    }
+  }
+}
+
+// y of `kRows` rows from `row` and of `kPanels` panels from `panel`.
+//   kOneGroup: one scale a row; spares the registers that hold y between groups
+template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
+  const Weight& weight = layer.weight;
+  const bool has_mins = weight.mins != nullptr;
+  const uint8_t* codes[kPanels];
+  const float* scales[kPanels];
+  const float* mins[kPanels];
+  for (int p = 0; p < kPanels; ++p) {
+    const int64_t first = scale_index(panel + p, layer.groups, 0);
+    codes[p] = panel_codes(weight, panel + p);
+    scales[p] = weight.scales + first;
+    mins[p] = has_mins ? weight.mins + first : nullptr;
+  }
+  const int8_t* inputs[kRows];
+  const RowGroup* rows[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    inputs[r] = layer.rows + (row + r) * layer.row_stride;
+    rows[r] = row_groups(inputs[r], weight.in);
+  }
+
+  lanes::Floats y[kRows][kPanels];
+  const auto clear = [&] {
+    for (int r = 0; r < kRows; ++r) {
+      for (int p = 0; p < kPanels; ++p) y[r][p] = lanes::set_float(0.0f);
+    }
+  };
+  if (!kOneGroup) clear();
+  const int64_t groups = kOneGroup ? 1 : layer.groups;
+  for (int64_t group = 0; group < groups; ++group) {
+    lanes::Ints sums[kRows][kPanels];
+    for (int r = 0; r < kRows; ++r) {
+      const bool offset = kFormat == kQ8 && lanes::kOffset;
+      const lanes::Ints start = lanes::set_int(offset ? rows[r][group].offset : 0);
+      for (int p = 0; p < kPanels; ++p) sums[r][p] = start;
+    }
+    accumulate<kFormat, kRows, kPanels>(sums, codes, inputs, group * layer.group_steps,
+                                        layer.group_steps);
+    if (kOneGroup) clear();
+    scale_group<kRows, kPanels>(y, sums, rows, scales, mins, has_mins, group);
+  }
+  write_tile<kRows, kPanels>(layer, y, row, panel);
+}
+
+}  // namespace sagellm
