@@ -21,9 +21,31 @@ def main() -> int:
     cpu.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16])
     cpu.add_argument("--prompt-tokens", type=int, default=128)
     cpu.add_argument("--new-tokens", type=int, default=32)
-    cpu.add_argument("--peers", default="", help="comma-separated; each runs in its own process")
-    cpu.add_argument("--quantizations", default="none", help="of sagellm, comma-separated")
-    cpu.add_argument("--environments", type=Path, default=None, help="where peers are installed")
+    cpu.add_argument("--starts", type=int, default=None, help="of peers [default: --rounds]")
+    cpu.add_argument("--chart", type=Path, default=None, help="write an SVG of the peers")
+    trace = commands.add_parser("trace", help="requests that arrive at random, beside vLLM")
+    trace.add_argument("--requests", type=int, default=64)
+    trace.add_argument("--rate", type=float, default=10.0, help="requests a second, on average")
+    trace.add_argument("--seed", type=int, default=0)
+    trace.add_argument("--batch", type=int, default=16, help="most sequences at once")
+    prefix = commands.add_parser("prefix", help="time to first token, the prefix seen before")
+    prefix.add_argument("--prefix-tokens", type=int, default=800)
+    prefix.add_argument("--own-tokens", type=int, default=32, help="after the prefix")
+    for command in (trace, prefix):
+        command.add_argument("-m", "--model", default=GENERATING_MODEL, help="GGUF or directory")
+        command.add_argument("--rounds", type=int, default=5, help="interleaved; medians count")
+        command.add_argument("--threads", type=int, default=None, help="for all")
+        command.add_argument("--json", type=Path, default=None, help="write all that was measured")
+    for command, peers in ((cpu, ""), (trace, "vllm"), (prefix, "")):
+        command.add_argument(
+            "--peers", default=peers, help="comma-separated; each runs in its own process"
+        )
+        command.add_argument(
+            "--quantizations", default="default,none", help="of sagellm, comma-separated"
+        )
+        command.add_argument(
+            "--environments", type=Path, default=None, help="where peers are installed"
+        )
     embed = commands.add_parser("embed", help="embedding beside sentence-transformers, in float32")
     embed.add_argument("-m", "--model", default=EMBEDDING_MODEL, help="directory")
     embed.add_argument("--texts", type=int, default=256, help="texts of each set")
@@ -43,7 +65,13 @@ def main() -> int:
         command.add_argument("--no-startup", action="store_true", help="skip the start")
         command.add_argument("--json", type=Path, default=None, help="write all that was measured")
     arguments = parser.parse_args()
-    run = {"cpu": _cpu, "embed": _embed, "engine": _engine}[arguments.command]
+    run = {
+        "cpu": _cpu,
+        "embed": _embed,
+        "engine": _engine,
+        "trace": _trace,
+        "prefix": _prefix,
+    }[arguments.command]
     report: Any = run(arguments)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
@@ -55,39 +83,73 @@ def _cpu(arguments: argparse.Namespace) -> Any:
 
 
 def _peers(arguments: argparse.Namespace) -> Any:
-    from sagellm_cpu.processor import read_name, usable_threads
+    from .peers.chart import chart
+    from .peers.limits import measured
+    from .peers.measure import measure
+    from .peers.parameters import parameters
+    from .peers.roster import roster
+    from .peers.table import show
 
-    from sagellm_core.models import describe
-    from sagellm_core.session import cache_directory
-
-    from .peers.catalogue import NAMES, PEERS, ours
-    from .peers.measure import launcher, measure
-    from .peers.report import show
-
-    wanted = arguments.peers.split(",")
-    unknown = [name for name in wanted if name not in NAMES]
-    if unknown:
-        sys.exit(f"There is no peer {', '.join(unknown)}; there are {', '.join(NAMES)}.")
     if arguments.new_tokens < 2:
         sys.exit("--new-tokens is at least 2: the first token comes with the prefill.")
-    cache = cache_directory()
-    base = arguments.environments or (cache and cache / "benchmarks")
-    if base is None:
-        sys.exit("There is no cache directory; name one with --environments DIR.")
-    description = describe(arguments.model)
-    assert description.path is not None, "a described model has a path"
-    root = Path("/")
+    chosen = roster(arguments)
     report = measure(
-        [ours(name) for name in arguments.quantizations.split(",")]
-        + [peer for peer in PEERS if peer.name in wanted],
-        launcher(base.resolve(), description.path),
+        chosen.peers,
+        chosen.launch,
         model=arguments.model,
-        processor=read_name(root),
-        vocab_size=description.vocab_size or 1000,
-        threads=arguments.threads or usable_threads(root),
+        processor=chosen.processor,
+        vocab_size=chosen.vocab_size,
+        parameters=parameters(chosen.description),
+        limits=measured(chosen.threads),
+        threads=chosen.threads,
         batches=arguments.batch,
         prompt_tokens=arguments.prompt_tokens,
         new_tokens=arguments.new_tokens,
+        rounds=arguments.rounds,
+        starts=arguments.rounds if arguments.starts is None else arguments.starts,
+    )
+    show(report)
+    if arguments.chart is not None:
+        arguments.chart.write_text(chart(report), encoding="utf-8")
+    return report
+
+
+def _trace(arguments: argparse.Namespace) -> Any:
+    from .peers.roster import roster
+    from .trace import FOLLOWERS, measure, show
+
+    chosen = roster(arguments, FOLLOWERS)
+    report = measure(
+        chosen.peers,
+        chosen.launch,
+        model=arguments.model,
+        processor=chosen.processor,
+        vocab_size=chosen.vocab_size,
+        threads=chosen.threads,
+        requests=arguments.requests,
+        rate=arguments.rate,
+        seed=arguments.seed,
+        batch=arguments.batch,
+        rounds=arguments.rounds,
+    )
+    show(report)
+    return report
+
+
+def _prefix(arguments: argparse.Namespace) -> Any:
+    from .peers.roster import roster
+    from .prefix import CACHING, measure, show
+
+    chosen = roster(arguments, CACHING)
+    report = measure(
+        chosen.peers,
+        chosen.launch,
+        model=arguments.model,
+        processor=chosen.processor,
+        vocab_size=chosen.vocab_size,
+        threads=chosen.threads,
+        prefix_tokens=arguments.prefix_tokens,
+        own_tokens=arguments.own_tokens,
         rounds=arguments.rounds,
     )
     show(report)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 
-from .child import Generate, serve
+from .child import Opened, serve
 
 
-def _open(model: str, *, threads: int, context: int, batch: int, quantization: str) -> Generate:
+def _open(model: str, *, threads: int, context: int, batch: int) -> Opened:
     import llama_cpp
     import numpy as np
 
@@ -64,7 +65,9 @@ def _open(model: str, *, threads: int, context: int, batch: int, quantization: s
                 answer.append(token)
         return answers
 
-    return generate
+    text = ctypes.create_string_buffer(128)
+    llama_cpp.llama_model_desc(loaded, text, len(text))
+    return Opened(generate, text.value.decode())
 
 
 if __name__ == "__main__":

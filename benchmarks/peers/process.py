@@ -14,6 +14,8 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LAST_WORDS = 600
+#: Each peer has its own way with threads; a caller's settings would suit one and harm another.
+_THREAD_SETTINGS = ("OMP_", "KMP_", "GOMP_", "MKL_")
 
 
 class PeerError(Exception):
@@ -34,17 +36,20 @@ class PeerProcess:
         self._process = subprocess.Popen(
             list(command),
             cwd=_ROOT,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
         )
         try:
-            self.version: str = self._ask({"op": "load", **load})["version"]
+            answer = self._ask({"op": "load", **load})
         except BaseException:
             self.close()
             raise
+        self.version: str = answer["version"]
+        #: What it multiplies in and how it keeps weights.
+        self.computes: str = answer["computes"]
 
     @property
     def age_s(self) -> float:
@@ -62,6 +67,15 @@ class PeerProcess:
         if counts != [new_tokens] * len(prompts):
             raise PeerError(f"asked for {len(prompts)} x {new_tokens} tokens, got {counts}")
         return float(answer["seconds"]), tokens
+
+    def follow(self, arrivals: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+        """Serve a trace; for each request, seconds from its begin to first and last token.
+
+        :param arrivals: the fields of :class:`.child.Arrival`.
+        :raises PeerError: it ended.
+        """
+        times = self._ask({"op": "follow", "arrivals": list(arrivals)})["times"]
+        return [(float(first), float(last)) for first, last in times]
 
     def peak_rss_bytes(self) -> int:
         """Most memory that it had resident."""
@@ -106,3 +120,10 @@ class PeerProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(_THREAD_SETTINGS)
+    }
+    return {**kept, "TOKENIZERS_PARALLELISM": "false"}

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median
 
+from .limits import Limits
+from .parameters import Parameters
+
+#: Bits of a weight, scales included, by the name of sagellm's quantisation.
+_BITS = {"int8": 8.0, "int4": 4.5, "Q8_0": 8.5, "Q4_0": 4.5, "Q4_1": 5.0}
+_DTYPE_BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0}
+
 
 @dataclass(slots=True)
 class PeerResult:
@@ -13,6 +20,10 @@ class PeerResult:
     name: str
     weights: str
     version: str = ""
+    #: What it multiplies in and how it keeps weights, in its own words.
+    computes: str = ""
+    #: Bits of a weight, scales included; ``None``: as :attr:`computes` says.
+    bits: float | None = None
     #: Why it has no numbers; empty where it has.
     failure: str = ""
     #: Seconds from the start of a fresh process to its first token of a prompt, by round.
@@ -22,8 +33,15 @@ class PeerResult:
     whole_s: dict[int, list[float]] = field(default_factory=dict)
     peak_rss_bytes: int = 0
 
+    def weight_bits(self) -> float | None:
+        """Bits of a weight, scales included; ``None`` where nobody said."""
+        if self.bits is not None:
+            return self.bits
+        dtype, _, quantization = self.computes.partition(", ")
+        return _DTYPE_BITS.get(dtype) if quantization == "none" else _BITS.get(quantization)
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, kw_only=True)
 class PeersReport:
     """Everything measured, and on what."""
 
@@ -32,10 +50,17 @@ class PeersReport:
     threads: int
     load_before: float
     load_after: float
+    parameters: Parameters | None
+    limits: Limits | None
     prompt_tokens: int
     new_tokens: int
     batches: list[int]
     rows: list[PeerResult]
+
+    @property
+    def measured(self) -> list[PeerResult]:
+        """The rows that have numbers."""
+        return [row for row in self.rows if not row.failure]
 
     def prefill(self, row: PeerResult, batch: int) -> float:
         """Prompt tokens a second, median round."""
@@ -49,31 +74,22 @@ class PeersReport:
         )
         return batch * (self.new_tokens - 1) / seconds
 
+    def read_gb(self, row: PeerResult) -> float | None:
+        """Weights that decoding at the first batch size reads, in 1e9 bytes a second.
 
-def show(report: PeersReport) -> None:
-    """Print it: the numbers, then ours as a multiple of each peer's."""
-    print(f"model      {report.model}")
-    print(f"processor  {report.processor}, {report.threads} threads")
-    print(f"load       {report.load_before:.1f} before, {report.load_after:.1f} after")
-    print(f"prompts    {report.prompt_tokens} tokens, {report.new_tokens} new ones, greedy\n")
-    first = report.batches[0]
-    decodes = "".join(f"{f'b{batch}':>9}" for batch in report.batches)
-    print(f"{'':14}{'weights':8}{'prefill':>9}{decodes}{'ttft ms':>9}{'start s':>9}{'MB':>7}")
-    measured = [row for row in report.rows if not row.failure]
-    for row in measured:
-        numbers = [report.prefill(row, first)]
-        numbers += [report.decode(row, batch) for batch in report.batches]
-        cells = "".join(f"{number:9.1f}" for number in numbers)
-        print(
-            f"{row.name:14}{row.weights:8}{cells}{median(row.prefill_s[first]) * 1e3:9.1f}"
-            f"{median(row.start_s):9.2f}{row.peak_rss_bytes / 1e6:7.0f}"
-        )
-    for row in report.rows:
-        if row.failure:
-            print(f"{row.name:14}{row.weights:8} not measured: {' '.join(row.failure.split())}")
-    for our in (row for row in measured if row.name == "sagellm"):
-        print(f"\nsagellm {our.weights} as a multiple of")
-        for row in (row for row in measured if row.name != "sagellm"):
-            ratios = [report.prefill(our, first) / report.prefill(row, first)]
-            ratios += [report.decode(our, b) / report.decode(row, b) for b in report.batches]
-            print(f"{row.name:14}{row.weights:8}" + "".join(f"{ratio:8.2f}x" for ratio in ratios))
+        Each step reads all of them once. ``None`` where their count or size is not known.
+        """
+        bits, batch = row.weight_bits(), self.batches[0]
+        if self.parameters is None or bits is None:
+            return None
+        steps = self.decode(row, batch) / batch
+        return steps * self.parameters.decode * bits / 8 / 1e9
+
+    def prefill_gflop(self, row: PeerResult) -> float | None:
+        """Operations of the linear layers in prefill at the first batch size, in 1e9 a second.
+
+        Two for each weight of a layer and token; attention is not counted.
+        """
+        if self.parameters is None:
+            return None
+        return 2 * self.parameters.layers * self.prefill(row, self.batches[0]) / 1e9

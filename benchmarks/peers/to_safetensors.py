@@ -8,7 +8,7 @@ from pathlib import Path
 
 def main() -> int:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source, target = map(Path, sys.argv[1:])
     loaded = AutoModelForCausalLM.from_pretrained(
@@ -21,6 +21,8 @@ def main() -> int:
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(loaded.state_dict())
     plain.save_pretrained(target)
+    # Some that read the directory want one, though all prompts are token ids.
+    AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name).save_pretrained(target)
     return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from .child import Generate, serve
+from .child import Opened, serve
 
 
-def _open(model: str, *, threads: int, context: int, batch: int, quantization: str) -> Generate:
+def _open(model: str, *, threads: int, context: int, batch: int) -> Opened:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -29,7 +29,7 @@ def _open(model: str, *, threads: int, context: int, batch: int, quantization: s
         tokens: list[list[int]] = out[:, ids.shape[1] :].tolist()
         return tokens
 
-    return generate
+    return Opened(generate, "float32")
 
 
 if __name__ == "__main__":
