@@ -91,9 +91,14 @@ def _turn(
     counts: bool,
 ) -> None:
     def run(index: int, process: PeerProcess) -> None:
-        seconds, _ = process.generate(prompts, new_tokens)
-        kept = rows[index].prefill_s if new_tokens == 1 else rows[index].whole_s
-        if counts:
-            kept.setdefault(len(prompts), []).append(seconds)
+        seconds, answers = process.generate(prompts, new_tokens)
+        row = rows[index]
+        if not counts:
+            return
+        if new_tokens == 1:
+            row.first_tokens += [answer[0] for answer in answers]
+            row.prefill_s.setdefault(len(prompts), []).append(seconds)
+        else:
+            row.whole_s.setdefault(len(prompts), []).append(seconds)
 
     session.each(run)

@@ -31,6 +31,8 @@ class PeerResult:
     #: By batch size, seconds of each round: for one new token, and for all.
     prefill_s: dict[int, list[float]] = field(default_factory=dict)
     whole_s: dict[int, list[float]] = field(default_factory=dict)
+    #: First token of each prompt, in the order of the prompts, which is the same for all rows.
+    first_tokens: list[int] = field(default_factory=list)
     peak_rss_bytes: int = 0
 
     def weight_bits(self) -> float | None:
@@ -73,6 +75,18 @@ class PeersReport:
             for whole, prefill in zip(row.whole_s[batch], row.prefill_s[batch], strict=True)
         )
         return batch * (self.new_tokens - 1) / seconds
+
+    def agreement(self, row: PeerResult) -> float | None:
+        """Part of the prompts after which it says what transformers says in float32.
+
+        Quantised weights lose some; another model would lose nearly all. ``None`` without
+        transformers.
+        """
+        for reference in self.measured:
+            if reference.name == "transformers" and reference.first_tokens:
+                pairs = zip(row.first_tokens, reference.first_tokens, strict=True)
+                return sum(a == b for a, b in pairs) / len(reference.first_tokens)
+        return None
 
     def read_gb(self, row: PeerResult) -> float | None:
         """Weights that decoding at the first batch size reads, in 1e9 bytes a second.

@@ -26,7 +26,7 @@ def show(report: PeersReport) -> None:
     speeds = f"{'prefill':>9}" + "".join(f"{f'b{batch}':>9}" for batch in report.batches)
     print(
         f"\n{'':14}{'weights':9}{speeds}{'ttft ms':>9}{'start s':>9}{'MB':>7}"
-        f"{'GB/s':>9}{'GFLOP/s':>9}  computes in"
+        f"{'GB/s':>9}{'GFLOP/s':>9}{'same':>6}  computes in"
     )
     for row in report.measured:
         numbers = [report.prefill(row, first)]
@@ -37,9 +37,11 @@ def show(report: PeersReport) -> None:
             _BLANK if number is None else f"{number:9.1f}"
             for number in (report.read_gb(row), report.prefill_gflop(row))
         )
+        agreement = report.agreement(row)
+        same = f"{'-':>6}" if agreement is None else f"{agreement:6.0%}"
         print(
             f"{row.name:14}{row.weights:9}{cells}{median(row.prefill_s[first]) * 1e3:9.1f}"
-            f"{start}{row.peak_rss_bytes / 1e6:7.0f}{achieved}  {row.computes}"
+            f"{start}{row.peak_rss_bytes / 1e6:7.0f}{achieved}{same}  {row.computes}"
         )
     for row in report.rows:
         if row.failure:

@@ -107,6 +107,14 @@ def test_speeds_are_those_of_median_rounds() -> None:
     assert report.prefill_gflop(row) == 20
 
 
+def test_answers_are_compared_with_those_of_transformers() -> None:
+    row, reference = _row("a", first_tokens=[1, 2, 3, 4]), _row("transformers")
+    assert _report([row]).agreement(row) is None
+    reference.first_tokens = [1, 2, 3, 5]
+    report = _report([row, reference])
+    assert (report.agreement(row), report.agreement(reference)) == (0.75, 1.0)
+
+
 @pytest.mark.parametrize(
     ("computes", "bits"),
     [
