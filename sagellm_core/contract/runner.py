@@ -6,8 +6,9 @@ call says only what changed. The KV cache is cut into blocks of ``block_size`` t
 engine owns the numbering and tells the runner which blocks a slot gained: token ``i`` of a
 slot lives in block ``table[i // block_size]`` at offset ``i % block_size``.
 
-Both calls return a :class:`StepHandle` at once where the device allows it; the engine may
-queue the next step before it reads the last. Calls come from one thread.
+Both calls return a :class:`StepHandle` at once where the device allows it; the engine queues
+the next step before it reads the last where the runner is a :class:`QueueingRunner`. Calls come
+from one thread.
 """
 
 from __future__ import annotations
@@ -153,6 +154,26 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Give the KV cache back; the model stays loaded. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class QueueingRunner(Runner, Protocol):
+    """A runner that gains from a step that is handed over before the last one was read.
+
+    Optional: the engine reads each step of a plain :class:`Runner` before it plans the next one,
+    and a runner that computes before its calls return loses time by saying otherwise.
+
+    Calls are computed in their order. At most one step (a prefill, a decode or both) is unread
+    when the next one is handed over. No slot is begun anew, and no block is given to another
+    slot, while a step that names it is unread. Where a sequence turns out to have ended, its row
+    in the next step was for nothing, and what it gave is dropped. Where a step fails, steps
+    behind it that name its slots may fail or give anything for these.
+    """
+
+    @property
+    def queues_ahead(self) -> bool:
+        """Whether to hand steps over ahead; constant."""
         ...
 
 

@@ -1,7 +1,7 @@
 """The engine: requests in, token events out, over any runner; no torch.
 
-A request goes :class:`EngineClient` -> :class:`LLMEngine` -> loop -> scheduler -> runner, and its
-tokens come back through the loop's text and stop handling to the request's sink.
+A request goes :class:`EngineClient` -> :class:`LLMEngine` -> loop -> stepper -> scheduler and
+runner, and its tokens come back through the stepper's text and stop handling to its sink.
 """
 
 from __future__ import annotations

@@ -9,9 +9,7 @@ from collections import deque
 
 from sagellm_core.contract import (
     DeviceLostError,
-    DeviceOutOfMemoryError,
     EngineClosedError,
-    EngineError,
     EngineStats,
     FinishReason,
     OverloadedError,
@@ -19,15 +17,14 @@ from sagellm_core.contract import (
     SageLLMError,
     TokenEvent,
     TokenLogprobs,
-    UnsupportedOptionError,
 )
 
 from .deadlines import Deadlines
 from .metrics import Metrics
-from .reasons import closed_error, decode_error, defect, device_gone, timeout_error
+from .reasons import closed_error, defect, timeout_error
 from .request import RequestState
 from .scheduler import Scheduler
-from .step import Sampled, Step
+from .stepper import Stepper
 
 _log = logging.getLogger("sagellm.engine")
 
@@ -45,9 +42,8 @@ class EngineLoop:
     def __init__(
         self, runner: Runner, scheduler: Scheduler, *, vocab_size: int | None, max_waiting: int
     ) -> None:
-        self._runner = runner
         self._scheduler = scheduler
-        self._vocab_size = vocab_size
+        self._stepper = Stepper(runner, scheduler, self, vocab_size=vocab_size)
         self._max_waiting = max_waiting
         # Guards what other threads touch: the four fields below and RequestState.cancelled.
         # Re-entrant, as the garbage collector may run a finalizer that cancels or stops here.
@@ -59,8 +55,6 @@ class EngineLoop:
         self.stopped: EngineClosedError | None = None
         self._deadlines = Deadlines()
         self._metrics = Metrics()
-        self._prompt_tokens = 0
-        self._generated_tokens = 0
 
     # --- from any thread -----------------------------------------------------------------
 
@@ -128,8 +122,8 @@ class EngineLoop:
             blocks_free=pool.free_count,
             blocks_idle=pool.idle_count,
             preemptions=scheduler.preemptions,
-            prompt_tokens=self._prompt_tokens,
-            generated_tokens=self._generated_tokens,
+            prompt_tokens=self._stepper.prompt_tokens,
+            generated_tokens=self._stepper.generated_tokens,
             cache_query_tokens=placement.queried_tokens,
             cache_hit_tokens=placement.found_tokens,
             finished=metrics.finished,
@@ -151,7 +145,10 @@ class EngineLoop:
         """Serve until stopped, then end every request that is left. Never raises."""
         try:
             while self._take_news():
-                self._step()
+                if self._stepper.has_work:
+                    self._stepper.step()
+            # What was handed over is waited for: the runner is closed after this.
+            self._stepper.drain()
         except BaseException as error:
             _log.exception("the engine's thread failed")
             self.stop(defect(error))
@@ -175,12 +172,13 @@ class EngineLoop:
             except Exception:
                 # After a defect the books may be wrong; still everyone must hear of the end.
                 _log.exception("the blocks of request %s do not add up", state.request_id)
-            self._emit(state, self._ended(state, now, error=lost or closed_error(why)))
+            self.emit(state, self._ended(state, now, error=lost or closed_error(why)))
+        self._scheduler.release_all()
 
     def _take_news(self) -> bool:
-        if self._inbox or self._cancels or self.stopped is not None or not self._has_work():
+        if self._inbox or self._cancels or self.stopped is not None or not self._stepper.has_work:
             with self._news:
-                while not (self._inbox or self._cancels or self.stopped or self._has_work()):
+                while not (self._inbox or self._cancels or self.stopped or self._stepper.has_work):
                     self._news.wait()
                 if self.stopped is not None:
                     return False
@@ -194,114 +192,16 @@ class EngineLoop:
             for state in cancels:
                 if not state.ended:
                     state.finish_reason = FinishReason.CANCELLED
-                    self._finish(state, time.monotonic(), text=state.last_text())
+                    self.finish(state, time.monotonic(), text=state.last_text())
         if self._deadlines:
             now = time.monotonic()
             for state in self._deadlines.passed(now):
-                self._finish(state, now, error=timeout_error(state, now))
+                self.finish(state, now, error=timeout_error(state, now))
         return True
-
-    def _has_work(self) -> bool:
-        return self._scheduler.has_work
-
-    def _step(self) -> None:
-        scheduler = self._scheduler
-        if not scheduler.has_work:
-            return
-        plan = scheduler.schedule(time.monotonic())
-        # Both calls are started before either is waited for. To queue the next step before
-        # this one is read, keep `steps` for one round and schedule on what they will give.
-        steps = []
-        if plan.decode_rows:
-            steps.append(Step("decode", self._runner.decode, plan.decode_rows, plan.decodes))
-        if plan.prefill_rows:
-            steps.append(Step("prefill", self._runner.prefill, plan.prefill_rows, plan.prefills))
-        if not steps:
-            raise EngineError("The scheduler found nothing to compute, though requests wait.")
-        # Failures last: they move sequences about that the other step's results belong to.
-        failed = []
-        for step in steps:
-            sampled = step.wait(self._vocab_size)
-            if sampled is None:
-                failed.append(step)
-            elif step.name == "decode":
-                self._take_decode(step, sampled, time.monotonic())
-            else:
-                self._take_prefill(step, sampled, time.monotonic())
-        if failed:
-            self._fail(failed)
-        else:
-            scheduler.calm()
-
-    def _take_decode(self, step: Step, sampled: Sampled, now: float) -> None:
-        tokens, logprobs = sampled
-        for index, state in enumerate(step.states):
-            state.cached += 1
-            if not state.cancelled:
-                chosen = logprobs[index] if logprobs is not None else None
-                self._token(state, tokens[index], chosen, now)
-
-    def _take_prefill(self, step: Step, sampled: Sampled, now: float) -> None:
-        tokens, logprobs = sampled
-        for index, state in enumerate(step.states):
-            row = step.rows[index]
-            self._scheduler.advance(state, len(row.token_ids))
-            if row.sample and not state.cancelled:
-                chosen = logprobs[index] if logprobs is not None else None
-                self._token(state, tokens[index], chosen, now)
-
-    def _token(
-        self, state: RequestState, token: int, logprobs: TokenLogprobs | None, now: float
-    ) -> None:
-        if state.wants_logprobs and logprobs is None:
-            error = UnsupportedOptionError(
-                "The provider returned no log-probabilities.",
-                hint="Leave logprobs out, or choose a provider that offers them.",
-            )
-            self._finish(state, now, error=error)
-            return
-        try:
-            text = state.accept(token)
-        except (Exception, SystemExit) as error:
-            self._finish(state, now, error=decode_error(error))
-            return
-        self._generated_tokens += 1
-        if state.first_token_at is None:
-            state.first_token_at = now
-            self._prompt_tokens += state.prompt_len
-        state.last_token_at = now
-        given = (logprobs,) if state.wants_logprobs and logprobs is not None else None
-        if state.finish_reason is not None:
-            self._finish(state, now, text=text, token_ids=(token,), logprobs=given)
-            return
-        self._emit(
-            state,
-            TokenEvent(request_id=state.request_id, token_ids=(token,), text=text, logprobs=given),
-        )
-
-    def _fail(self, steps: list[Step]) -> None:
-        running = self._scheduler.running_count
-        short_of_memory: list[RequestState] = []
-        for step in steps:
-            error = step.error
-            assert error is not None
-            # The other step of this round may have ended some of them.
-            states = [state for state in step.states if not state.ended]
-            if isinstance(error, DeviceLostError):
-                self.stop(device_gone(error))
-            elif isinstance(error, DeviceOutOfMemoryError) and running > 1:
-                short_of_memory += states
-            else:
-                now = time.monotonic()
-                for state in states:
-                    self._finish(state, now, error=error)
-        if short_of_memory:
-            _log.warning("out of device memory with %d sequences; going on with fewer", running)
-            self._scheduler.throttle(short_of_memory, max(1, running // 2))
 
     # --- ends ----------------------------------------------------------------------------
 
-    def _finish(
+    def finish(
         self,
         state: RequestState,
         now: float,
@@ -311,7 +211,8 @@ class EngineLoop:
         logprobs: tuple[TokenLogprobs, ...] | None = None,
         error: SageLLMError | None = None,
     ) -> None:
-        # Blocks and id are free before anyone hears of the end.
+        """End a request, by its ``finish_reason`` or by an error."""
+        # Its id is free before anyone hears of the end; its blocks too, unless a step is unread.
         state.ended = True
         self._scheduler.remove(state)
         self._deadlines.forget(state)
@@ -325,7 +226,7 @@ class EngineLoop:
         event = self._ended(
             state, now, text=text, token_ids=token_ids, logprobs=logprobs, error=error
         )
-        self._emit(state, event)
+        self.emit(state, event)
 
     def _ended(
         self,
@@ -350,7 +251,8 @@ class EngineLoop:
             error=error,
         )
 
-    def _emit(self, state: RequestState, event: TokenEvent) -> None:
+    def emit(self, state: RequestState, event: TokenEvent) -> None:
+        """Tell a request's sink. One that raises loses its request."""
         try:
             state.sink(event)
         except Exception:

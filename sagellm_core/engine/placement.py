@@ -58,7 +58,8 @@ class Placement:
             state.blocks.extend(found)
             state.known += len(found)
             state.content = content
-            state.cached = state.capacity = state.known * self.pool.block_size
+            state.capacity = state.known * self.pool.block_size
+            state.cached = state.settled = state.capacity
 
     def follow(self, state: RequestState, others: Sequence[RequestState]) -> None:
         """Have a sequence wait where one before it is about to compute what it needs.
@@ -88,16 +89,19 @@ class Placement:
         """Whether a sequence that has not begun waits for another's blocks."""
         leader = state.leader
         if leader is not None:
-            if leader.slot >= 0 and leader.cached < state.leader_at:
+            if leader.slot >= 0 and leader.settled < state.leader_at:
                 return True
             state.leader = None
             self.reuse(state)
         return False
 
     def row(self, state: RequestState, size: int) -> PrefillRow:
-        """The next ``size`` tokens of a sequence in prefill, with the blocks they need."""
+        """The next ``size`` tokens of a sequence in prefill, with the blocks they need.
+
+        They count as cached from here on.
+        """
         start = state.cached
-        end = start + size
+        end = state.cached = start + size
         new_blocks = self.grow(state, self.pool.blocks_for(end) - len(state.blocks))
         begin = None
         if not state.begun:
@@ -122,12 +126,14 @@ class Placement:
         )
 
     def remember(self, state: RequestState) -> None:
-        """Let others find the sequence's blocks that are full by now."""
+        """Let others find the sequence's blocks that are full for certain."""
         cache = self._cache
         if cache is None:
             return
         size = self.pool.block_size
-        for place in range(state.known, state.cached // size):
+        # A request that was cancelled has more in its blocks than tokens were read.
+        certain = min(state.settled, len(state.tokens))
+        for place in range(state.known, certain // size):
             block = state.blocks[place]
             tokens = state.tokens[place * size : (place + 1) * size]
             state.content, news = cache.add(state.content, tokens, block)

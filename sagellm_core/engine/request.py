@@ -32,6 +32,7 @@ class RequestState:
         "arrived",
         "begun",
         "blocks",
+        "broken",
         "cached",
         "cancelled",
         "capacity",
@@ -50,12 +51,14 @@ class RequestState:
         "last_token_at",
         "leader",
         "leader_at",
+        "limit",
         "matcher",
         "max_new",
         "number",
         "prompt_len",
         "request_id",
         "sampling",
+        "settled",
         "sink",
         "slot",
         "stop_reason",
@@ -87,6 +90,8 @@ class RequestState:
         self.prompt_len = len(self.tokens)
         self.generated = 0
         self.max_new = max_new
+        #: Tokens in the cache once its last one is sampled, which is never written itself.
+        self.limit = self.prompt_len + max_new - 1
         self.eos_ids = eos_ids
         self.end_ids = eos_ids.union(sampling.stop_token_ids)
         self.wants_logprobs = sampling.logprobs is not None
@@ -97,8 +102,13 @@ class RequestState:
         self.blocks: list[int] = []
         #: Tokens that the blocks have room for.
         self.capacity = 0
-        #: Tokens whose keys and values are in the blocks.
+        #: Tokens whose keys and values are in the blocks, or will be by steps handed over.
         self.cached = 0
+        #: Those of them that are there for certain: their steps were read. Equal to ``cached``
+        #: where no step that names the sequence is unread.
+        self.settled = 0
+        #: A step that names it failed, and what was handed over behind that is void.
+        self.broken = False
         #: Whether the runner knows of it: its first chunk was handed over.
         self.begun = False
         #: Its first so many blocks are in the prefix cache, and the number of the last's content.
@@ -133,6 +143,7 @@ class RequestState:
         self.blocks = []
         self.capacity = 0
         self.cached = 0
+        self.settled = 0
         self.begun = False
         self.known = 0
         self.content = ROOT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from sagellm_core.contract import DecodeRow, PrefillRow
 
@@ -55,6 +55,8 @@ class Scheduler:
         # Fewer than max_running while the device's memory is known to be short.
         self._limit = max_running
         self._calm_steps = 0
+        # Over, but named by a step that was not read: their slots and blocks are not free yet.
+        self._retired: set[RequestState] = set()
         self.preemptions = 0
         #: Whether the next request in the queue waits for something else than a step.
         self.starved = False
@@ -74,31 +76,61 @@ class Scheduler:
         self.waiting.push(state)
 
     def remove(self, state: RequestState) -> None:
-        """Take out a request that has ended, wherever it is; its blocks are free afterwards."""
+        """Take out a request that has ended, wherever it is.
+
+        Its blocks are free afterwards, or once the last step that names it was read: see
+        :meth:`release`.
+        """
         if state.slot < 0:
             self.waiting.forget()
-        else:
+        elif state.cached == state.settled:
             self._vacate(state)
+        else:
+            self._home(state).remove(state)
+            self._retired.add(state)
 
-    def schedule(self, now: float) -> Plan:
-        """The next step. Empty only when there is no work.
+    def release(self, state: RequestState) -> None:
+        """Free the blocks of a request that has ended, unless a step that names it is unread."""
+        if state.cached == state.settled:
+            self._retired.remove(state)
+            self._give_up(state)
+
+    def schedule(self, now: float, *, ahead: bool = False) -> Plan:
+        """The next step, whose tokens count as cached from here on.
 
         :param now: :func:`time.monotonic`, noted on those that begin.
+        :param ahead: the step before was not read. Sequences whose last token it samples are
+            left out; and nobody is preempted, as what it samples would be lost with them.
+        :returns: empty only when there is no work, or when, with ``ahead``, the step before has
+            to be read first.
         """
         plan = Plan()
-        if self.decoding:
-            self._plan_decodes(plan)
+        if self.decoding and not self._plan_decodes(plan, ahead):
+            return plan
         if self.prefilling or self.waiting:
             self._plan_prefills(plan, now)
         return plan
 
-    def advance(self, state: RequestState, tokens: int) -> None:
-        """Note that so many prompt tokens of ``state`` were prefilled."""
-        state.cached += tokens
-        self.placement.remember(state)
-        if state.cached == len(state.tokens):
-            self.prefilling.remove(state)
-            self.decoding.append(state)
+    def settle(self, state: RequestState, tokens: int) -> None:
+        """Note that a step was read that prefilled so many tokens of ``state``."""
+        state.settled += tokens
+        if state.ended:
+            self.release(state)
+        else:
+            self.placement.remember(state)
+
+    def forfeit(self, states: Iterable[RequestState]) -> None:
+        """Note that what was handed over and not read of these is void; nothing is unread."""
+        for state in states:
+            state.cached = state.settled
+            state.broken = False
+        self.release_all()
+
+    def release_all(self) -> None:
+        """Free the blocks of all requests that have ended; no step is unread any more."""
+        for state in self._retired:
+            self._give_up(state)
+        self._retired.clear()
 
     def calm(self) -> None:
         """Note that a step went well."""
@@ -108,37 +140,39 @@ class Scheduler:
                 self._calm_steps = 0
                 self._limit += 1
 
-    def throttle(self, hit: Sequence[RequestState], limit: int) -> None:
-        """Run at most ``limit`` sequences for now: the device's memory is short.
-
-        :param hit: sequences that must begin anew.
-        """
+    def throttle(self, limit: int) -> None:
+        """Run at most ``limit`` sequences for now: the device's memory is short."""
         self._limit = limit
         self._calm_steps = 0
-        for state in hit:
-            self._preempt(state)
         while self.running_count > limit:
-            self._preempt(self._last_in_line())
+            self.preempt(self._last_in_line())
 
-    def _plan_decodes(self, plan: Plan) -> None:
-        # cached is one less than the tokens: the last sampled token is the step's input.
-        full = [state for state in self.decoding if state.cached == state.capacity]
+    def _plan_decodes(self, plan: Plan, ahead: bool) -> bool:
+        decoding = self.decoding
+        if ahead:
+            decoding = [state for state in decoding if state.cached < state.limit]
+        full = [state for state in decoding if state.cached == state.capacity]
         grown: dict[int, tuple[int, ...]] = {}
         if full:
+            if ahead and len(full) > self.pool.free_count:
+                return False
             full.sort()
             for state in full:
                 while state.slot >= 0 and self.pool.free_count == 0:
-                    self._preempt(self._last_in_line())
+                    self.preempt(self._last_in_line())
                 if state.slot >= 0:
                     self.placement.remember(state)
                     grown[state.slot] = self.placement.grow(state, 1)
         plain_rows = self._plain_rows
-        plan.decodes = self.decoding.copy()
+        plan.decodes = decoding if ahead else decoding.copy()
+        for state in plan.decodes:
+            state.cached += 1
         plan.decode_rows = [plain_rows[state.slot] for state in plan.decodes]
         if grown:
             for index, state in enumerate(plan.decodes):
                 if state.slot in grown:
                     plan.decode_rows[index] = DecodeRow(state.slot, grown[state.slot])
+        return True
 
     def _plan_prefills(self, plan: Plan, now: float) -> None:
         self._admit_waiting()
@@ -150,8 +184,12 @@ class Scheduler:
             if chunk > 0:
                 if state.admitted_at is None:
                     state.admitted_at = now
+                row = placement.row(state, chunk)
                 plan.prefills.append(state)
-                plan.prefill_rows.append(placement.row(state, chunk))
+                plan.prefill_rows.append(row)
+                if row.sample:
+                    self.prefilling.remove(state)
+                    self.decoding.append(state)
 
     def _admit_waiting(self) -> None:
         self.starved = False
@@ -163,7 +201,7 @@ class Scheduler:
                 return
 
     def _can_admit(self, state: RequestState) -> bool:
-        if self.running_count >= self._limit:
+        if self.running_count + len(self._retired) >= self._limit:
             return False
         # Blocks that sequences in prefill will still need are spoken for. So a prefill can
         # only fall short of blocks because of decoding sequences, and those come to an end.
@@ -191,17 +229,25 @@ class Scheduler:
     def _last_in_line(self) -> RequestState:
         return max(self.decoding + self.prefilling)
 
-    def _preempt(self, state: RequestState) -> None:
-        # By recompute: when its turn comes, prompt and output are prefilled again. Its place
-        # in the queue is before everything of its priority that came later.
+    def preempt(self, state: RequestState) -> None:
+        """Have a sequence give way; no step that names it may be unread.
+
+        By recompute: when its turn comes, prompt and output are prefilled again. Its place in
+        the queue is before everything of its priority that came later.
+        """
         self._vacate(state)
         self.preemptions += 1
         self.waiting.push(state)
 
     def _vacate(self, state: RequestState) -> None:
-        self._free_slots.append(state.slot)
+        self._home(state).remove(state)
+        self._give_up(state)
+
+    def _home(self, state: RequestState) -> list[RequestState]:
         # In prefill or in decode: a sequence with nothing left to prefill but the token
         # sampled last decodes.
-        home = self.decoding if state in self.decoding else self.prefilling
-        home.remove(state)
+        return self.decoding if state in self.decoding else self.prefilling
+
+    def _give_up(self, state: RequestState) -> None:
+        self._free_slots.append(state.slot)
         self.placement.give_up(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 import zlib
@@ -172,6 +173,103 @@ class FakeRunner:
         return CompletedStep(StepResult(sampled, logprobs))
 
 
+class _Queued:
+    """The handle of a call that the device has not come to."""
+
+    def __init__(self, runner: QueueingFakeRunner, name: str, rows: list[Any]) -> None:
+        self.name = name
+        self.rows = rows
+        self._runner = runner
+        self._done: CompletedStep | BaseException | None = None
+
+    def execute(self) -> None:
+        try:
+            self._done = self._runner.execute(self.name, self.rows)
+        except BaseException as error:
+            self._done = error
+
+    def result(self) -> StepResult:
+        self._runner.read(self)
+        if isinstance(self._done, BaseException):
+            raise self._done
+        assert self._done is not None
+        return self._done.result()
+
+
+class QueueingFakeRunner(FakeRunner):
+    """A device that is as late as it may be: it computes when somebody waits for it.
+
+    It checks what the engine promises to runners that queue: see ``check``. ``log`` has the
+    calls as they were handed over and read.
+    """
+
+    queues_ahead = True
+    #: Fail a call that names a slot which an earlier failure left undefined.
+    refuses_undefined = False
+
+    def __init__(self, **sizes: int) -> None:
+        super().__init__(**sizes)
+        self.log: list[tuple[str, str, tuple[int, ...]]] = []
+        self._queue: list[_Queued] = []
+        self._unread: list[_Queued] = []
+        self._given: dict[int, set[int]] = {}
+        self._undefined: set[int] = set()
+
+    def prefill(self, rows: Sequence[Any]) -> Any:
+        return self._hand_over("prefill", list(rows))
+
+    def decode(self, rows: Sequence[Any]) -> Any:
+        return self._hand_over("decode", list(rows))
+
+    def execute(self, name: str, rows: list[Any]) -> CompletedStep:
+        self._undefined -= {row.slot for row in rows if getattr(row, "begin", None) is not None}
+        defined = [row for row in rows if row.slot not in self._undefined]
+        if len(defined) < len(rows) and self.refuses_undefined:
+            raise ValueError("a slot is undefined")
+        try:
+            result = super().prefill(defined) if name == "prefill" else super().decode(defined)
+        except BaseException:
+            self._undefined.update(row.slot for row in rows)
+            raise
+        given = iter(result.step.token_ids)
+        # What a row gives whose slot is undefined is nonsense.
+        tokens = [ord("?") if row.slot in self._undefined else next(given) for row in rows]
+        logprobs = [TokenLogprobs(token, -0.5) for token in tokens]
+        return CompletedStep(StepResult(tokens, logprobs))
+
+    def read(self, call: _Queued) -> None:
+        while call in self._queue:
+            self._queue.pop(0).execute()
+        if call in self._unread:
+            self._unread.remove(call)
+            self.log.append(("read", call.name, tuple(row.slot for row in call.rows)))
+
+    def _hand_over(self, name: str, rows: list[Any]) -> _Queued:
+        assert not self.closed
+        self._check(rows)
+        for row in rows:
+            if getattr(row, "begin", None) is not None:
+                self._given[row.slot] = set()
+            self._given[row.slot].update(row.new_blocks)
+        call = _Queued(self, name, rows)
+        self._queue.append(call)
+        self._unread.append(call)
+        self.log.append(("start", name, tuple(row.slot for row in rows)))
+        return call
+
+    def _check(self, rows: list[Any]) -> None:
+        """No slot begins anew, and no block changes hands, while a call that names it is unread."""
+        busy = {row.slot for call in self._unread for row in call.rows}
+        for row in rows:
+            fresh = row.new_blocks
+            begin = getattr(row, "begin", None)
+            if begin is not None:
+                assert row.slot not in busy
+                fresh = fresh[len(begin.cached_token_ids) // self.capacity.block_size :]
+            for slot in busy:
+                assert not self._given[slot].intersection(fresh)
+
+
 class Events:
     """A sink that keeps what it got and lets a test wait for it."""
 
@@ -203,7 +301,10 @@ class Events:
 
 
 class Harness:
-    """One engine over one fake runner."""
+    """One engine over one fake runner.
+
+    ``ahead`` is the number of steps handed over before an earlier one is read.
+    """
 
     def __init__(
         self,
@@ -212,6 +313,7 @@ class Harness:
         **config: Any,
     ) -> None:
         self.runner = runner or FakeRunner()
+        self.ahead = int(isinstance(self.runner, QueueingFakeRunner))
         self.model = model or FakeModel()
         config.setdefault("max_num_seqs", self.runner.max_slots)
         self.engine = LLMEngine(self.model, self.runner, EngineConfig(**config))
@@ -283,18 +385,18 @@ class Gate:
 
 
 @pytest.fixture
-def harness() -> Iterator[Callable[..., Harness]]:
-    """Makes harnesses; at the end each is back at its baseline and closes."""
+def harness_over() -> Iterator[Callable[..., Harness]]:
+    """Makes harnesses over a kind of runner; at the end each is at its baseline and closes."""
     made: list[Harness] = []
 
-    def make(**arguments: Any) -> Harness:
+    def make(kind: type[FakeRunner], **arguments: Any) -> Harness:
         runner_arguments = {
             name: arguments.pop(name)
             for name in ("max_slots", "num_blocks", "block_size")
             if name in arguments
         }
         if "runner" not in arguments:
-            arguments["runner"] = FakeRunner(**runner_arguments)
+            arguments["runner"] = kind(**runner_arguments)
         made.append(Harness(**arguments))
         return made[-1]
 
@@ -306,6 +408,12 @@ def harness() -> Iterator[Callable[..., Harness]]:
             pass
         assert one.runner.closed == 1
         assert one.model.closed == 1
+
+
+@pytest.fixture(params=[FakeRunner, QueueingFakeRunner], ids=["plain", "queueing"])
+def harness(request: pytest.FixtureRequest, harness_over: Any) -> Callable[..., Harness]:
+    """Makes harnesses, over each kind of runner in turn."""
+    return functools.partial(harness_over, request.param)
 
 
 @pytest.fixture
@@ -321,9 +429,11 @@ def fakes() -> Any:
 
     class Fakes:
         Runner = FakeRunner
+        QueueingRunner = QueueingFakeRunner
         Model = FakeModel
         Tokenizer = ByteTokenizer
         NoTokenizer = NoTokenizer
         Events = Events
+        Harness = Harness
 
     return Fakes

@@ -44,10 +44,10 @@ def scheduler(
 def compute(one: Scheduler, plan: Plan) -> None:
     """What the loop does with a step that went well."""
     for each in plan.decodes:
-        each.cached += 1
+        each.settled += 1
         each.accept(9)
     for each, row in zip(plan.prefills, plan.prefill_rows, strict=True):
-        one.advance(each, len(row.token_ids))
+        one.settle(each, len(row.token_ids))
         if row.sample:
             each.accept(9)
 
@@ -202,12 +202,35 @@ def test_who_gave_way_begins_anew_with_prompt_and_output() -> None:
     assert row.begin.prompt_len == 7
 
 
+def test_a_request_that_ends_while_a_step_is_unread_keeps_its_blocks_until_then() -> None:
+    one = scheduler(slots=1, share=True)
+    first, second = state(0, 6), state(1, 4)
+    one.add(first)
+    one.add(second)
+    compute(one, one.schedule(0.0))
+    unread = one.schedule(0.0)
+    ahead = one.schedule(0.0, ahead=True)
+    first.ended = True
+    one.remove(first)
+    assert (one.running_count, one.pool.used_count) == (0, 2)
+    # Its slot is taken, though it does not run.
+    assert one.schedule(0.0, ahead=True).prefills == []
+    for plan in (unread, ahead):
+        assert plan.decodes == [first]
+        first.settled += 1
+        one.release(first)
+    assert (first.slot, one.pool.used_count) == (-1, 0)
+    # Two blocks are full, but of the second one a token was never read.
+    assert one.pool.idle_count == 1
+    assert one.schedule(0.0).prefills == [second]
+
+
 def test_after_memory_ran_out_one_more_runs_every_32_calm_steps() -> None:
     one = scheduler(slots=4, budget=100)
     for number in range(4):
         one.add(state(number, 4))
     compute(one, one.schedule(0.0))
-    one.throttle(one.decoding[2:], 2)
+    one.throttle(2)
     widths = []
     for _ in range(70):
         compute(one, one.schedule(0.0))
