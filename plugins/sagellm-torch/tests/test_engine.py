@@ -93,60 +93,127 @@ def test_keys_that_depend_on_the_length_are_not_shared(tiny_model, load) -> None
         assert engine.stats().blocks_idle == 0
 
 
-def test_random_load_over_a_small_cache_gives_each_its_own_answer(model) -> None:
+class Ahead:
+    """The kit's runner, on a device that wants its steps queued."""
+
+    queues_ahead = True
+
+    def __init__(self, runner) -> None:
+        self._runner = runner
+        self.capacity, self.max_slots = runner.capacity, runner.max_slots
+        self.prefill, self.decode, self.close = runner.prefill, runner.decode, runner.close
+
+
+class Letters:
+    """A tokenizer for a model that came without one: each token is a letter."""
+
+    vocab_size = 199
+    has_chat_template = False
+
+    def decode(self, token_ids, *, skip_special_tokens=True) -> str:
+        return "".join(chr(ord("a") + token % 26) for token in token_ids)
+
+
+class LetteredModel:
+    """The model with text, and without an end of its own."""
+
+    eos_token_ids: frozenset[int] = frozenset()
+    tokenizer = Letters()
+
+    def __init__(self, model) -> None:
+        self.description, self.max_model_len = model.description, model.max_model_len
+
+
+@pytest.fixture(scope="module")
+def alone(model) -> dict[tuple[int, ...], list[int]]:
+    """Prompts, some of which begin alike, and the answer that each gets by itself."""
     draw = random.Random(11)
     beginnings = [[], random_tokens(draw, 20), random_tokens(draw, 33)]
-    requests = []
-    for number in range(100):
-        prompt = draw.choice(beginnings) + random_tokens(draw, draw.randrange(1, 12))
-        requests.append((prompt, draw.randrange(1, 20), draw.randrange(-1, 2), number % 5 == 0))
-    with open_engine(model, block_size=4, max_num_seqs=2, prefix_cache=False) as engine:
-        client = EngineClient(engine)
-        alone = [
-            client.generate(prompt, greedy(count))[0].token_ids for prompt, count, _, _ in requests
-        ]
-    got: list[list[int]] = [[] for _ in requests]
-    ends: list[TokenEvent | None] = [None] * len(requests)
+    prompts = [
+        draw.choice(beginnings) + random_tokens(draw, draw.randrange(1, 12)) for _ in range(60)
+    ]
+    answers = {}
+    with open_engine(model, block_size=4, max_num_seqs=1, prefix_cache=False) as engine:
+        for prompt in prompts:
+            (answer,) = EngineClient(engine).generate(prompt, greedy(20))
+            answers[tuple(prompt)] = list(answer.token_ids)
+    return answers
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["plain", "ahead"])
+def test_a_thousand_requests_over_a_small_cache_get_their_own_answers(
+    model, alone, ahead: bool
+) -> None:
+    draw = random.Random(12)
+    config = EngineConfig(
+        max_model_len=128, block_size=4, max_num_seqs=8, num_blocks=40, max_prefill_tokens=24
+    )
+    runner = open_runner(model, runner_config(model, config))
+    got: list[list[TokenEvent]] = [[] for _ in range(1000)]
     over = threading.Semaphore(0)
-    with open_engine(
-        model, block_size=4, max_num_seqs=8, num_blocks=40, max_prefill_tokens=24
+    requests = []
+    for _ in range(1000):
+        sampling = SamplingParams(
+            temperature=0,
+            max_tokens=draw.randrange(1, 21),
+            stop=("".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.choice([1, 1, 2]))),)
+            if draw.random() < 0.5
+            else (),
+        )
+        # Tokens after which it is cancelled; none: while it waits.
+        cancelled_at = draw.randrange(6) if draw.random() < 0.3 else None
+        requests.append((draw.choice(list(alone)), sampling, cancelled_at, draw.randrange(-1, 2)))
+    with LLMEngine(
+        LetteredModel(model), Ahead(runner) if ahead else runner, config, own_model=False
     ) as engine:
 
         def sink(number: int):
             def take(event: TokenEvent) -> None:
-                got[number].extend(event.token_ids)
-                if requests[number][3] and len(got[number]) == 3:
-                    engine.cancel(event.request_id)
+                got[number].append(event)
                 if event.last:
-                    ends[number] = event
                     over.release()
+                elif len(got[number]) == requests[number][2]:
+                    engine.cancel(event.request_id)
 
             return take
 
-        for number, (prompt, count, priority, _) in enumerate(requests):
-            engine.submit(
-                GenerationRequest(
-                    request_id=str(number),
-                    prompt_token_ids=tuple(prompt),
-                    sampling=greedy(count),
-                    priority=priority,
-                ),
-                sink(number),
+        for number, (prompt, sampling, cancelled_at, priority) in enumerate(requests):
+            request = GenerationRequest(
+                request_id=str(number),
+                prompt_token_ids=prompt,
+                sampling=sampling,
+                priority=priority,
             )
+            engine.submit(request, sink(number))
+            if cancelled_at == 0:
+                engine.cancel(str(number))
         for _ in requests:
             assert over.acquire(timeout=60)
-        for number, (_, count, _, cancelled) in enumerate(requests):
-            end = ends[number]
-            assert end is not None
-            assert end.error is None
-            assert tuple(got[number]) == alone[number][: len(got[number])]
-            if cancelled and count > 3:
-                assert end.finish_reason is FinishReason.CANCELLED
-            else:
-                assert len(got[number]) == count
         deadline = time.monotonic() + 10
         while engine.stats().blocks_free < 40:
             assert time.monotonic() < deadline
         stats = engine.stats()
-        assert stats.preemptions > 0
-        assert stats.cache_hit_tokens > 500
+    ends = dict.fromkeys(FinishReason, 0)
+    for (prompt, sampling, cancelled_at, _), events in zip(requests, got, strict=True):
+        tokens = [token for event in events for token in event.token_ids]
+        text = "".join(event.text for event in events)
+        end = events[-1]
+        assert end.error is None
+        assert tokens == alone[prompt][: len(tokens)]
+        whole = Letters().decode(alone[prompt][: sampling.max_tokens])
+        stop = whole.find(sampling.stop[0]) if sampling.stop else -1
+        ends[end.finish_reason] += 1
+        if end.finish_reason is FinishReason.CANCELLED:
+            assert cancelled_at is not None
+            assert whole.startswith(text)
+        elif end.finish_reason is FinishReason.STOP:
+            assert text == whole[:stop]
+            assert stop >= 0
+        else:
+            assert text == whole
+            assert stop < 0
+    assert min(ends.values()) > 50
+    assert stats.preemptions > 20
+    assert stats.cache_hit_tokens > 5000
+    cancelled = ends[FinishReason.CANCELLED]
+    assert (stats.finished, stats.cancelled) == (1000 - cancelled, cancelled)
