@@ -67,7 +67,7 @@ PEERS = (
         {"precision": "float32, int4"},
         5,
     ),
-    Peer("openvino", "F16/f32", "openvino_peer", _OPENVINO, "F16", {"precision": "f32"}, 16),
+    Peer("openvino", "F16/f32", "openvino_peer", _OPENVINO, "F16", {"precision": "f32"}, 32),
     Peer("openvino", "F16", "openvino_peer", _OPENVINO, "F16", bits=16),
     Peer("openvino", "Q8_0", "openvino_peer", _OPENVINO, "Q8_0", bits=8.5),
     Peer("llama.cpp", "Q8_0", "llama_cpp_peer", LLAMA_CPP, "Q8_0", bits=8.5),

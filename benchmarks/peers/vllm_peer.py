@@ -9,7 +9,8 @@ from typing import Any
 
 from .child import Arrival, Opened, serve
 
-_KV_BYTES = 1 << 30
+#: Room for the largest run here with a small model; by default it takes a part of all memory.
+_KV_BYTES = 1 << 29
 
 
 def _open(
