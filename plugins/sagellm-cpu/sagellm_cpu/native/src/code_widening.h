@@ -1,0 +1,49 @@
+// Codes of kQ8 and kQ4 as floats: w = scale * code + minimum, in one rounding.
+#pragma once
+
+#include <cstdint>
+
+#include "codes_layout.h"
+#include "float_lanes.h"
+#include "linear.h"
+
+namespace sagellm {
+
+// Scale and minimum of one group of a panel.
+struct GroupScale {
+  lanes::Floats scale;
+  lanes::Floats least;  // the weight whose byte is zero
+};
+
+// The 128 that is in the bytes of kQ8 goes into the minimum: without a minimum of its own the
+// result is that of scale * code, because 128 * scale is exact.
+template <int32_t kFormat>
+inline GroupScale group_scale(const Weight& weight, int64_t index) {
+  GroupScale group = {lanes::load(weight.scales + index), lanes::set_float(0.0f)};
+  if (weight.mins != nullptr) group.least = lanes::load(weight.mins + index);
+  if (kFormat == kQ8) {
+    group.least = lanes::fma(group.scale, lanes::set_float(-kCodeZero), group.least);
+  }
+  return group;
+}
+
+// Weights of input kInput of a step.
+template <int32_t kFormat, int kInput>
+inline lanes::Floats widen_code(const lanes::Bytes& bytes, const GroupScale& group) {
+  if constexpr (kFormat == kQ8) {
+    return lanes::fma(lanes::code_q8<kInput>(bytes), group.scale, group.least);
+  } else {
+    return lanes::fma(lanes::code_q4<kInput>(bytes), group.scale, group.least);
+  }
+}
+
+// Widens a whole step; dst: [step_inputs][16].
+template <int32_t kFormat, int kInput = 0>
+inline void widen_step(const lanes::Bytes& bytes, const GroupScale& group, float* dst) {
+  if constexpr (kInput < step_inputs(kFormat)) {
+    lanes::store(dst + kInput * kPanel, widen_code<kFormat, kInput>(bytes, group));
+    widen_step<kFormat, kInput + 1>(bytes, group, dst);
+  }
+}
+
+}  // namespace sagellm
