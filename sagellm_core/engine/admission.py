@@ -130,10 +130,13 @@ class Admission:
 
     def _check_sampling(self, sampling: SamplingParams) -> None:
         if sampling.max_tokens is not None and sampling.max_tokens > self.max_model_len:
+            most = self.max_model_len
+            of_cache = self._cache_tokens < self._context
             raise InvalidSamplingError(
-                f"max_tokens={sampling.max_tokens} is more than the context of "
-                f"{self.max_model_len} tokens.",
-                hint=f"Ask for at most {self.max_model_len - 1}, or leave max_tokens out.",
+                f"max_tokens={sampling.max_tokens} is more than the "
+                + (f"{most} tokens of the KV cache." if of_cache else f"context of {most} tokens."),
+                hint=f"Ask for at most {most - 1}, or leave max_tokens out"
+                + (", or give the KV cache more memory." if of_cache else "."),
             )
         if sampling.stop and not self._has_text:
             raise InvalidRequestError(

@@ -27,7 +27,7 @@ from sagellm_core.contract import (
 
 from .admission import Admission
 from .closing import closing_quietly
-from .limits import check_limits, runner_config
+from .limits import check_capacity, check_limits, runner_config
 from .loop import EngineLoop
 from .placement import Placement
 from .process import HomeProcess
@@ -60,7 +60,8 @@ class LLMEngine:
     :param model: what the runner runs.
     :param runner: owned by the engine from here on, even if this raises.
     :param own_model: close the model with the engine.
-    :raises ConfigurationError: a limit is not a positive integer, or beyond the model.
+    :raises ConfigurationError: a limit is not a positive integer, or beyond the model; or the
+        runner's cache is too small for any request.
     :raises BlockAccountingError: the runner's cache has no blocks.
     """
 
@@ -75,6 +76,7 @@ class LLMEngine:
         try:
             check_limits(model, config)
             capacity = runner.capacity
+            check_capacity(capacity)
             placement = Placement(
                 capacity.num_blocks,
                 capacity.block_size,

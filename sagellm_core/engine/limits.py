@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from sagellm_core.contract import ConfigurationError, EngineConfig, LoadedModel, RunnerConfig
+from sagellm_core.contract import (
+    ConfigurationError,
+    EngineConfig,
+    KVCapacity,
+    LoadedModel,
+    RunnerConfig,
+)
 
 
 def runner_config(model: LoadedModel, config: EngineConfig) -> RunnerConfig:
@@ -53,4 +59,18 @@ def check_limits(model: LoadedModel, config: EngineConfig) -> None:
             f"max_model_len={config.max_model_len} is more than the {model.max_model_len} tokens "
             "that the model was made for.",
             hint=f"Choose at most {model.max_model_len}, or leave it out.",
+        )
+
+
+def check_capacity(capacity: KVCapacity) -> None:
+    """Check that the cache a runner allocated holds the shortest request.
+
+    :raises ConfigurationError: it does not.
+    """
+    tokens = capacity.num_blocks * capacity.block_size
+    if 0 < tokens < 2:
+        raise ConfigurationError(
+            f"The KV cache holds {tokens} token, and the shortest request is 2: one of a prompt "
+            "and one of an answer.",
+            hint="Raise num_blocks, block_size or kv_memory_bytes.",
         )

@@ -55,5 +55,6 @@ class Patience:
         return RequestTimeoutError(
             f"The request was not finished within {self._timeout:g} s, and the provider's step "
             "has not returned.",
-            hint="Allow it more time; if this happens again, the provider hangs.",
+            hint="Allow it more time than a step takes (a smaller max_prefill_tokens makes steps "
+            "shorter). If this happens whatever the limit, the provider hangs.",
         )

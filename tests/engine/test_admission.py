@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sagellm_core.contract import (
+    ConfigurationError,
     EmptyPromptError,
     FinishReason,
     InvalidRequestError,
@@ -14,6 +15,7 @@ from sagellm_core.contract import (
     OverloadedError,
     PromptTooLongError,
 )
+from sagellm_core.engine import LLMEngine
 
 
 def test_an_empty_prompt_is_refused(harness: Any) -> None:
@@ -38,6 +40,24 @@ def test_a_prompt_beyond_the_whole_cache_is_refused_with_the_numbers(harness: An
         one.submit("x" * 12)
     _, events = one.submit("x" * 11, ignore_eos=True)
     assert events.wait().finish_reason is FinishReason.LENGTH
+
+
+def test_a_cache_that_holds_no_request_is_refused_when_the_engine_opens(fakes: Any) -> None:
+    runner = fakes.Runner(num_blocks=1, block_size=1)
+    with pytest.raises(ConfigurationError, match="holds 1 token, and the shortest request is 2"):
+        LLMEngine(fakes.Model(), runner)
+    assert runner.closed == 1
+
+
+def test_a_cache_for_the_shortest_request(harness: Any) -> None:
+    one = harness(num_blocks=2, block_size=1)
+    _, events = one.submit("x", max_tokens=2)
+    assert events.wait().finish_reason is FinishReason.LENGTH
+    assert events.token_ids == one.expected("x", 1)
+    with pytest.raises(PromptTooLongError, match=r"at most 1 tokens"):
+        one.submit("xy")
+    with pytest.raises(InvalidSamplingError, match="max_tokens=5 is more than the 2 tokens of the"):
+        one.submit("x", max_tokens=5)
 
 
 def test_max_tokens_beyond_the_context_is_refused_with_the_numbers(harness: Any) -> None:

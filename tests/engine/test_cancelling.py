@@ -139,6 +139,17 @@ def test_a_deadline_in_decode(harness: Any) -> None:
     assert last.usage.completion_tokens == len(events.token_ids) > 0
 
 
+def test_a_deadline_in_the_middle_of_a_prefill(harness: Any) -> None:
+    one = harness(max_prefill_tokens=4)
+    one.runner.before = lambda name, rows: time.sleep(0.01)
+    _, events = one.submit("x" * 200, timeout=0.1)
+    last = events.wait()
+    assert isinstance(last.error, RequestTimeoutError)
+    assert events.token_ids == []
+    one.settle()
+    assert 2 < len(one.runner.calls) < 50
+
+
 def test_a_deadline_in_the_queue(harness: Any) -> None:
     one = harness(max_slots=1)
     one.runner.before = lambda name, rows: time.sleep(0.01)

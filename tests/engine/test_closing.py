@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from sagellm_core.contract import (
     EngineClosedError,
+    SamplingParams,
     TokenEvent,
 )
 from sagellm_core.engine import LLMEngine
@@ -40,6 +42,30 @@ def test_closing_ends_every_request_with_an_error(harness: Any, gate: Any) -> No
         one.submit()
     assert (one.runner.closed, one.model.closed) == (1, 1)
     assert one.at_baseline()
+
+
+def test_closing_while_streams_are_read_raises_in_each(harness: Any) -> None:
+    one = harness(max_slots=3)
+    one.runner.before = lambda name, rows: time.sleep(0.002)
+    sampling = SamplingParams(temperature=0, ignore_eos=True)
+    # Two run beside the one that is read asynchronously.
+    streams = [one.client.stream([number], sampling) for number in range(3)]
+    next(streams[0])
+
+    async def read(prompt: list[int]) -> None:
+        async for _ in one.client.astream(prompt, sampling):
+            if not closer.is_alive() and not one.runner.closed:
+                closer.start()
+
+    closer = threading.Thread(target=one.engine.close)
+    streams[1].close()
+    with pytest.raises(EngineClosedError):
+        asyncio.run(read([7]))
+    closer.join(10)
+    for stream in (streams[0], streams[2]):
+        with pytest.raises(EngineClosedError):
+            list(stream)
+        assert list(stream) == []
 
 
 def test_closing_without_a_request_closes_runner_and_model(harness: Any) -> None:
