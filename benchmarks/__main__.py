@@ -25,7 +25,7 @@ def main() -> int:
     cpu.add_argument("--chart", type=Path, default=None, help="write an SVG of the peers")
     trace = commands.add_parser("trace", help="requests that arrive at random, beside vLLM")
     trace.add_argument("--requests", type=int, default=64)
-    trace.add_argument("--rate", type=float, default=10.0, help="requests a second, on average")
+    trace.add_argument("--rate", type=float, default=20.0, help="requests a second, on average")
     trace.add_argument("--seed", type=int, default=0)
     trace.add_argument("--batch", type=int, default=16, help="most sequences at once")
     prefix = commands.add_parser("prefix", help="time to first token, the prefix seen before")
