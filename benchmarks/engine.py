@@ -10,9 +10,11 @@ from statistics import median
 from sagellm_core.contract import EngineConfig, SamplingParams
 from sagellm_core.engine import EngineClient, LLMEngine
 
-from .free_runner import FreeModel, FreeRunner
+from .free_runner import FreeModel, FreeRunner, LateRunner
 
 _BLOCK = 16
+#: What a step takes on the device that computes behind the caller's back.
+_DEVICE_STEP_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,12 @@ class EngineReport:
     #: Tokens of the request that runs alone; each is one step.
     alone_tokens: int
     alone_s: list[float]
+    #: Share of the time in which a device is busy that takes ``device_step_s`` a step and
+    #: computes behind the caller's back: each step read before the next one is planned, and
+    #: steps handed over ahead.
+    device_step_s: float
+    busy_read_first: list[float]
+    busy_ahead: list[float]
 
     @property
     def tokens_per_second(self) -> float:
@@ -64,7 +72,35 @@ def measure(
         for _ in range(rounds):
             together.append(seconds(requests, new_tokens))
             alone.append(seconds(1, alone_tokens))
-    return EngineReport(requests, prompt_tokens, new_tokens, together, alone_tokens, alone)
+    busy: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(rounds):
+        for ahead, shares in busy.items():
+            shares.append(_busy(requests, prompt_tokens, new_tokens, ahead))
+    return EngineReport(
+        requests, prompt_tokens, new_tokens, together, alone_tokens, alone,
+        _DEVICE_STEP_S, busy[False], busy[True],
+    )  # fmt: skip
+
+
+def _busy(requests: int, prompt_tokens: int, new_tokens: int, ahead: bool) -> float:
+    """The share of the time in which a late device computes."""
+    context = prompt_tokens + new_tokens
+    runner = LateRunner(
+        max_slots=requests,
+        num_blocks=requests * -(-context // _BLOCK),
+        step_s=_DEVICE_STEP_S,
+        queues_ahead=ahead,
+    )
+    config = EngineConfig(max_num_seqs=requests, max_prefill_tokens=max(512, requests))
+    sampling = SamplingParams(temperature=0, max_tokens=new_tokens, ignore_eos=True)
+    rng = random.Random(0)
+    prompts = [[rng.randrange(256) for _ in range(prompt_tokens)] for _ in range(requests)]
+    with LLMEngine(FreeModel(context), runner, config) as engine:
+        client = EngineClient(engine)
+        client.generate(prompts[0], sampling)
+        worked, begin = runner.worked_s, time.perf_counter()
+        client.generate(prompts, sampling)
+        return (runner.worked_s - worked) / (time.perf_counter() - begin)
 
 
 def show(report: EngineReport) -> None:
@@ -74,3 +110,8 @@ def show(report: EngineReport) -> None:
         f"tokens each: {report.tokens_per_second:,.0f} tokens/s"
     )
     print(f"one request alone: {report.microseconds_per_step:.1f} us a step")
+    print(
+        f"a device that takes {report.device_step_s * 1e3:g} ms a step for {report.requests} "
+        f"requests is busy {median(report.busy_read_first):.0%} of the time with each step read "
+        f"before the next, and {median(report.busy_ahead):.0%} with steps handed over ahead"
+    )

@@ -1,7 +1,8 @@
-"""A runner that costs nothing, and a model for it: what is left is the engine's own time."""
+"""Runners without a device, and a model for them: what is left is the engine's own time."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from sagellm_core.contract import (
 )
 
 _TOKEN = ord("a")
+#: Seconds before the end of a wait from which on it is not left to the operating system.
+_SLEEP_LATE = 2e-4
 
 
 class LetterTokenizer:
@@ -72,3 +75,50 @@ class FreeRunner:
 
     def close(self) -> None:
         return
+
+
+class _Late:
+    """A step that is done at some moment of :func:`time.perf_counter`."""
+
+    __slots__ = ("_done_at", "_result")
+
+    def __init__(self, result: StepResult, done_at: float) -> None:
+        self._result = result
+        self._done_at = done_at
+
+    def result(self) -> StepResult:
+        left = self._done_at - time.perf_counter()
+        if left > _SLEEP_LATE:
+            time.sleep(left - _SLEEP_LATE)
+        while time.perf_counter() < self._done_at:
+            pass
+        return self._result
+
+
+class LateRunner(FreeRunner):
+    """The answers of :class:`FreeRunner`, from a device that computes behind the caller's back.
+
+    :param step_s: seconds that each call takes there, one after the other.
+    :param queues_ahead: whether the engine may hand steps over ahead.
+    """
+
+    def __init__(
+        self, *, max_slots: int, num_blocks: int, step_s: float, queues_ahead: bool
+    ) -> None:
+        super().__init__(max_slots=max_slots, num_blocks=num_blocks)
+        self.queues_ahead = queues_ahead
+        #: Seconds of work that it was given.
+        self.worked_s = 0.0
+        self._step_s = step_s
+        self._free_at = 0.0
+
+    def prefill(self, rows: Sequence[PrefillRow]) -> _Late:  # type: ignore[override]
+        return self._late(super().prefill(rows).step)
+
+    def decode(self, rows: Sequence[DecodeRow]) -> _Late:  # type: ignore[override]
+        return self._late(super().decode(rows).step)
+
+    def _late(self, result: StepResult) -> _Late:
+        self._free_at = max(self._free_at, time.perf_counter()) + self._step_s
+        self.worked_s += self._step_s
+        return _Late(result, self._free_at)
