@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LAST_WORDS = 600
+#: The longest answer is a start that compiles, of some minutes; a peer that hangs is ended.
+_LIMIT_S = 900.0
 #: Each peer has its own way with threads; a caller's settings would suit one and harm another.
 _THREAD_SETTINGS = ("OMP_", "KMP_", "GOMP_", "MKL_")
 
@@ -26,10 +29,14 @@ class PeerProcess:
     """One peer with one model. Use it as a context manager.
 
     :param command: starts a process that speaks as :mod:`.child` does.
+    :param limit_s: it is ended when an answer takes longer.
     :raises PeerError: it ended instead of answering.
     """
 
-    def __init__(self, command: Sequence[str], load: Mapping[str, Any]) -> None:
+    def __init__(
+        self, command: Sequence[str], load: Mapping[str, Any], *, limit_s: float = _LIMIT_S
+    ) -> None:
+        self._limit_s = limit_s
         # A file: a full pipe that nobody reads would stop the process.
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._started = time.perf_counter()
@@ -96,13 +103,21 @@ class PeerProcess:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None, "stdin is a pipe"
         assert self._process.stdout is not None, "stdout is a pipe"
+        patience = threading.Timer(self._limit_s, self._process.kill)
+        patience.daemon = True
+        began = time.perf_counter()
+        patience.start()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            patience.cancel()
         if not line:
+            if time.perf_counter() - began >= self._limit_s:
+                raise PeerError(f"no answer to {request['op']!r} in {self._limit_s:g} s")
             code = self._process.wait()
             self._errors.seek(0)
             words = self._errors.read().strip()[-_LAST_WORDS:]

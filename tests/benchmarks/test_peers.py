@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
 from pathlib import Path
@@ -86,8 +87,6 @@ def test_too_few_tokens_are_an_error(launch: Any) -> None:
 def test_a_peers_threads_are_its_own_affair(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import sys
-
     from benchmarks.peers.process import PeerProcess
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
@@ -95,6 +94,13 @@ def test_a_peers_threads_are_its_own_affair(
     with PeerProcess([sys.executable, "-c", f"input(); {tell}"], {}) as process:
         assert "OMP_WAIT_POLICY" not in process.computes
         assert "PATH" in process.computes
+
+
+def test_a_peer_that_hangs_is_ended() -> None:
+    from benchmarks.peers.process import PeerError, PeerProcess
+
+    with pytest.raises(PeerError, match=r"no answer to 'load' in 0\.2 s"):
+        PeerProcess([sys.executable, "-c", "import time; time.sleep(60)"], {}, limit_s=0.2)
 
 
 def test_speeds_are_those_of_median_rounds() -> None:
