@@ -16,7 +16,7 @@ constexpr int kTallRows = 12, kWide = 2;
 constexpr int few_panels(int rows) { return rows == 1 ? 8 : rows <= 4 ? 4 : 2; }
 
 // Masked with all lanes, here and below, for the reason given at to_float().
-inline Ints shift_right(Ints value, unsigned bits) {
+inline Bytes shift_right(Bytes value, unsigned bits) {
   return _mm512_maskz_srli_epi32(0xFFFF, value, bits);
 }
 inline Floats load_half(const uint16_t* source) {

@@ -10,7 +10,8 @@
 namespace sagellm {
 namespace lanes {
 
-using Ints = __m512i;
+// Not __m512i: its lanes are of 64 bits, and GCC then keeps accumulators twice and spills.
+typedef int32_t Ints __attribute__((vector_size(64), may_alias));
 using Floats = __m512;
 using Bytes = __m512i;
 
@@ -18,11 +19,12 @@ constexpr bool kOffset = true;
 constexpr int kRowsOneScale = 6, kPanelsOneScale = 4;
 constexpr int kRowsGroups = 4, kPanelsGroups = 3;
 
-inline Ints set_int(int32_t value) { return _mm512_set1_epi32(value); }
+inline Ints set_int(int32_t value) { return (Ints)_mm512_set1_epi32(value); }
 inline Floats set_float(float value) { return _mm512_set1_ps(value); }
 // Masked with all lanes, which costs nothing: some versions of GCC warn of their own
 // _mm512_cvtepi32_ps().
-inline Floats to_float(Ints value) { return _mm512_maskz_cvtepi32_ps(0xFFFF, value); }
+inline Floats to_float(Ints value) { return _mm512_maskz_cvtepi32_ps(0xFFFF, (__m512i)value); }
+inline Floats to_float(Bytes value) { return to_float((Ints)value); }
 inline Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
@@ -51,10 +53,10 @@ inline Bytes broadcast_inputs(const int8_t* source) {
 #if defined(__AVX512VNNI__)
 
 inline Ints dot_q8(Ints acc, Bytes codes, Bytes inputs) {
-  return _mm512_dpbusd_epi32(acc, codes, inputs);
+  return (Ints)_mm512_dpbusd_epi32((__m512i)acc, codes, inputs);
 }
 inline Ints dot_q4(Ints acc, Bytes codes, Bytes inputs) {
-  return _mm512_dpbusd_epi32(acc, codes, inputs);
+  return (Ints)_mm512_dpbusd_epi32((__m512i)acc, codes, inputs);
 }
 
 #else
@@ -62,17 +64,17 @@ inline Ints dot_q4(Ints acc, Bytes codes, Bytes inputs) {
 // Widened to 16 bits, even and odd bytes apart: products of full-range bytes do not fit into the
 // saturating 16-bit sums of VPMADDUBSW.
 inline Ints dot_q8(Ints acc, Bytes codes, Bytes inputs) {
-  const Ints even = _mm512_madd_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(255)),
+  const __m512i even = _mm512_madd_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(255)),
                                       _mm512_srai_epi16(_mm512_slli_epi16(inputs, 8), 8));
-  const Ints odd =
+  const __m512i odd =
       _mm512_madd_epi16(_mm512_srli_epi16(codes, 8), _mm512_srai_epi16(inputs, 8));
-  return _mm512_add_epi32(acc, _mm512_add_epi32(even, odd));
+  return (Ints)_mm512_add_epi32((__m512i)acc, _mm512_add_epi32(even, odd));
 }
 
 // Two products of at most 15 * 127 do fit.
 inline Ints dot_q4(Ints acc, Bytes codes, Bytes inputs) {
-  const Ints pairs = _mm512_maddubs_epi16(codes, inputs);
-  return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  const __m512i pairs = _mm512_maddubs_epi16(codes, inputs);
+  return (Ints)_mm512_add_epi32((__m512i)acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 
 #endif
