@@ -37,8 +37,8 @@ inline Floats load_bfloat(const uint16_t* source) {
 template <int kShift, int kMask>
 inline Floats bits_of(Bytes bytes) {
   const __m256i mask = _mm256_set1_epi32(kMask);
-  return to_float(Ints{_mm256_and_si256(_mm256_srli_epi32(bytes.low, kShift), mask),
-                       _mm256_and_si256(_mm256_srli_epi32(bytes.high, kShift), mask)});
+  return to_float(Bytes{_mm256_and_si256(_mm256_srli_epi32(bytes.low, kShift), mask),
+                        _mm256_and_si256(_mm256_srli_epi32(bytes.high, kShift), mask)});
 }
 template <int kInput>
 inline Floats code_q8(Bytes bytes) {

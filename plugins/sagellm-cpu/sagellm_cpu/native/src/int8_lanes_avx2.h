@@ -10,8 +10,10 @@
 namespace sagellm {
 namespace lanes {
 
+// Not __m256i: its lanes are of 64 bits, and GCC then keeps accumulators twice and spills.
+typedef int32_t HalfInts __attribute__((vector_size(32), may_alias));
 struct Ints {
-  __m256i low, high;
+  HalfInts low, high;
 };
 struct Floats {
   __m256 low, high;
@@ -25,10 +27,13 @@ constexpr int kRowsOneScale = 4, kPanelsOneScale = 1;
 constexpr int kRowsGroups = 3, kPanelsGroups = 1;
 
 inline Ints set_int(int32_t value) {
-  return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)};
+  return {(HalfInts)_mm256_set1_epi32(value), (HalfInts)_mm256_set1_epi32(value)};
 }
 inline Floats set_float(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
 inline Floats to_float(Ints value) {
+  return {_mm256_cvtepi32_ps((__m256i)value.low), _mm256_cvtepi32_ps((__m256i)value.high)};
+}
+inline Floats to_float(Bytes value) {
   return {_mm256_cvtepi32_ps(value.low), _mm256_cvtepi32_ps(value.high)};
 }
 inline Floats mul(Floats a, Floats b) {
@@ -77,17 +82,17 @@ inline Bytes broadcast_inputs(const int8_t* source) {
 
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
 
-inline __m256i dot_half(__m256i acc, __m256i codes, __m256i inputs) {
+inline HalfInts dot_half(HalfInts acc, __m256i codes, __m256i inputs) {
 #if defined(__AVXVNNI__)
-  return _mm256_dpbusd_avx_epi32(acc, codes, inputs);
+  return (HalfInts)_mm256_dpbusd_avx_epi32((__m256i)acc, codes, inputs);
 #else
-  return _mm256_dpbusd_epi32(acc, codes, inputs);
+  return (HalfInts)_mm256_dpbusd_epi32((__m256i)acc, codes, inputs);
 #endif
 }
-inline __m256i dot_half_q8(__m256i acc, __m256i codes, __m256i inputs) {
+inline HalfInts dot_half_q8(HalfInts acc, __m256i codes, __m256i inputs) {
   return dot_half(acc, codes, inputs);
 }
-inline __m256i dot_half_q4(__m256i acc, __m256i codes, __m256i inputs) {
+inline HalfInts dot_half_q4(HalfInts acc, __m256i codes, __m256i inputs) {
   return dot_half(acc, codes, inputs);
 }
 
@@ -95,18 +100,18 @@ inline __m256i dot_half_q4(__m256i acc, __m256i codes, __m256i inputs) {
 
 // Widened to 16 bits, even and odd bytes apart: products of full-range bytes do not fit into the
 // saturating 16-bit sums of VPMADDUBSW.
-inline __m256i dot_half_q8(__m256i acc, __m256i codes, __m256i inputs) {
+inline HalfInts dot_half_q8(HalfInts acc, __m256i codes, __m256i inputs) {
   const __m256i even = _mm256_madd_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(255)),
                                          _mm256_srai_epi16(_mm256_slli_epi16(inputs, 8), 8));
   const __m256i odd =
       _mm256_madd_epi16(_mm256_srli_epi16(codes, 8), _mm256_srai_epi16(inputs, 8));
-  return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
+  return (HalfInts)_mm256_add_epi32((__m256i)acc, _mm256_add_epi32(even, odd));
 }
 
 // Two products of at most 15 * 127 do fit.
-inline __m256i dot_half_q4(__m256i acc, __m256i codes, __m256i inputs) {
+inline HalfInts dot_half_q4(HalfInts acc, __m256i codes, __m256i inputs) {
   const __m256i pairs = _mm256_maddubs_epi16(codes, inputs);
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  return (HalfInts)_mm256_add_epi32((__m256i)acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 #endif
