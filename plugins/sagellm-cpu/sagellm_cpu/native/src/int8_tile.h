@@ -22,13 +22,27 @@ struct Int8Layer {
   bool add;  // to what is in y
 };
 
+// Tiles larger than this are not fetched ahead as a whole, but a little in each of their panels.
+constexpr int64_t kNearTile = 128 * 1024;
+constexpr int64_t kAheadInPanel = 4096;
+
+// Asks for a cache line; one beyond the end of the weight is asked for in vain.
+inline void fetch_ahead(const void* here, int64_t ahead) {
+  const uintptr_t line = reinterpret_cast<uintptr_t>(here) + static_cast<uintptr_t>(ahead);
+  __builtin_prefetch(reinterpret_cast<const void*>(line));
+}
+
 // Adds one group's products for kRows x kPanels accumulators. Codes are unpacked once for all rows.
-template <int32_t kFormat, int kRows, int kPanels>
+template <int32_t kFormat, bool kOnce, int kRows, int kPanels>
 inline void accumulate(lanes::Ints (&sums)[kRows][kPanels], const uint8_t* const (&codes)[kPanels],
-                       const int8_t* const (&inputs)[kRows], int64_t first_step, int64_t steps) {
+                       const int8_t* const (&inputs)[kRows], int64_t first_step, int64_t steps,
+                       int64_t ahead) {
   for (int64_t step = first_step; step < first_step + steps; ++step) {
     lanes::Bytes bytes[kPanels];
-    for (int p = 0; p < kPanels; ++p) bytes[p] = lanes::load_codes(codes[p] + step * kStepBytes);
+    for (int p = 0; p < kPanels; ++p) {
+      bytes[p] = lanes::load_codes(codes[p] + step * kStepBytes);
+      if (kOnce) fetch_ahead(codes[p] + step * kStepBytes, ahead);
+    }
     if constexpr (kFormat == kQ8) {
       for (int r = 0; r < kRows; ++r) {
         const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 4);
@@ -98,7 +112,8 @@ inline void write_tile(const Int8Layer& layer, const lanes::Floats (&y)[kRows][k
 
 // y of `kRows` rows from `row` and of `kPanels` panels from `panel`.
 //   kOneGroup: one scale a row; spares the registers that hold y between groups
-template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+//   kOnce: no further rows read these weights, so memory sets the pace: the next tile's are fetched
+template <int32_t kFormat, bool kOneGroup, bool kOnce, int kRows, int kPanels>
 void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
   const Weight& weight = layer.weight;
   const bool has_mins = weight.mins != nullptr;
@@ -118,6 +133,11 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
     rows[r] = row_groups(inputs[r], weight.in);
   }
 
+  const int64_t tile_bytes = kPanels * panel_bytes(kFormat, weight.in);
+  const int64_t codes_ahead = tile_bytes <= kNearTile ? tile_bytes : kAheadInPanel;
+  const int64_t scales_ahead =
+      kPanels * layer.groups * kPanel * static_cast<int64_t>(sizeof(float));
+
   lanes::Floats y[kRows][kPanels];
   const auto clear = [&] {
     for (int r = 0; r < kRows; ++r) {
@@ -133,8 +153,12 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
       const lanes::Ints start = lanes::set_int(offset ? rows[r][group].offset : 0);
       for (int p = 0; p < kPanels; ++p) sums[r][p] = start;
     }
-    accumulate<kFormat, kRows, kPanels>(sums, codes, inputs, group * layer.group_steps,
-                                        layer.group_steps);
+    accumulate<kFormat, kOnce, kRows, kPanels>(sums, codes, inputs, group * layer.group_steps,
+                                               layer.group_steps, codes_ahead);
+    for (int p = 0; kOnce && p < kPanels; ++p) {
+      fetch_ahead(scales[p] + group * kPanel, scales_ahead);
+      if (has_mins) fetch_ahead(mins[p] + group * kPanel, scales_ahead);
+    }
     if (kOneGroup) clear();
     scale_group<kRows, kPanels>(y, sums, rows, scales, mins, has_mins, group);
   }

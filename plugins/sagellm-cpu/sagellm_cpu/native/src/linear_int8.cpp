@@ -13,29 +13,29 @@ namespace {
 constexpr int64_t kBlockBytes = 384 * 1024;
 
 // Calls the tile of `rows` rows, which is between 1 and kRows.
-template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+template <int32_t kFormat, bool kOneGroup, bool kOnce, int kRows, int kPanels>
 void tile_of_rows(const Int8Layer& layer, int64_t row, int64_t panel, int rows) {
   if constexpr (kRows > 1) {
     if (rows < kRows) {
-      return tile_of_rows<kFormat, kOneGroup, kRows - 1, kPanels>(layer, row, panel, rows);
+      return tile_of_rows<kFormat, kOneGroup, kOnce, kRows - 1, kPanels>(layer, row, panel, rows);
     }
   }
-  int8_tile<kFormat, kOneGroup, kRows, kPanels>(layer, row, panel);
+  int8_tile<kFormat, kOneGroup, kOnce, kRows, kPanels>(layer, row, panel);
 }
 
 // Rows of a block in tiles of nearly equal height: 8 rows are 4 and 4, not 6 and 2.
-template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+template <int32_t kFormat, bool kOneGroup, bool kOnce, int kRows, int kPanels>
 void column_of_tiles(const Int8Layer& layer, int64_t first, int64_t rows, int64_t panel) {
   const int64_t tiles = ceil_div(rows, kRows);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t begin = rows * tile / tiles;
     const int64_t end = rows * (tile + 1) / tiles;
-    tile_of_rows<kFormat, kOneGroup, kRows, kPanels>(layer, first + begin, panel,
+    tile_of_rows<kFormat, kOneGroup, kOnce, kRows, kPanels>(layer, first + begin, panel,
                                                      static_cast<int>(end - begin));
   }
 }
 
-template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+template <int32_t kFormat, bool kOneGroup, bool kOnce, int kRows, int kPanels>
 void all_tiles(const Int8Layer& layer, int64_t rows, int thread, int threads) {
   const int64_t panels = panels_of(layer.weight.out);
   const int64_t first_panel = panels * thread / threads;
@@ -45,22 +45,30 @@ void all_tiles(const Int8Layer& layer, int64_t rows, int thread, int threads) {
     const int64_t count = std::min(block, rows - row);
     int64_t panel = first_panel;
     for (; panel + kPanels <= last_panel; panel += kPanels) {
-      column_of_tiles<kFormat, kOneGroup, kRows, kPanels>(layer, row, count, panel);
+      column_of_tiles<kFormat, kOneGroup, kOnce, kRows, kPanels>(layer, row, count, panel);
     }
     for (; panel < last_panel; ++panel) {
-      column_of_tiles<kFormat, kOneGroup, kRows, 1>(layer, row, count, panel);
+      column_of_tiles<kFormat, kOneGroup, kOnce, kRows, 1>(layer, row, count, panel);
     }
+  }
+}
+
+template <int32_t kFormat, bool kOneGroup, int kRows, int kPanels>
+void all_rows(const Int8Layer& layer, int64_t rows, int thread, int threads) {
+  if (rows <= kRows) {
+    all_tiles<kFormat, kOneGroup, true, kRows, kPanels>(layer, rows, thread, threads);
+  } else {
+    all_tiles<kFormat, kOneGroup, false, kRows, kPanels>(layer, rows, thread, threads);
   }
 }
 
 template <int32_t kFormat>
 void linear_int8_of(const Int8Layer& layer, int64_t rows, int thread, int threads) {
+  using namespace lanes;
   if (layer.groups == 1) {
-    all_tiles<kFormat, true, lanes::kRowsOneScale, lanes::kPanelsOneScale>(layer, rows, thread,
-                                                                           threads);
+    all_rows<kFormat, true, kRowsOneScale, kPanelsOneScale>(layer, rows, thread, threads);
   } else {
-    all_tiles<kFormat, false, lanes::kRowsGroups, lanes::kPanelsGroups>(layer, rows, thread,
-                                                                        threads);
+    all_rows<kFormat, false, kRowsGroups, kPanelsGroups>(layer, rows, thread, threads);
   }
 }
 
