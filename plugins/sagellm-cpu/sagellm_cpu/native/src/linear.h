@@ -26,6 +26,7 @@ enum Format : int32_t {
 enum Arithmetic : int32_t {
   kFloat = 0,  // float inputs times widened weights, summed in float32
   kInt8 = 1,   // inputs rounded to int8 (one scale per row and group), summed in int32 per group
+               // (a group has at most 131,072 inputs)
 };
 
 // A packed weight; plain data, shared with Python through ctypes. Nothing here owns memory.
