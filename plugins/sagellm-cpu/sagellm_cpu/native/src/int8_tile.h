@@ -8,6 +8,14 @@
 #include "linear.h"
 #include "quantised_rows.h"
 
+// Loops over a tile's rows and panels are unrolled altogether: only then are its accumulators in
+// registers.
+#if defined(__clang__)
+#define SAGELLM_UNROLL _Pragma("unroll")
+#else
+#define SAGELLM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace sagellm {
 
 // What the tiles of one call have in common.
@@ -39,25 +47,34 @@ inline void accumulate(lanes::Ints (&sums)[kRows][kPanels], const uint8_t* const
                        int64_t ahead) {
   for (int64_t step = first_step; step < first_step + steps; ++step) {
     lanes::Bytes bytes[kPanels];
+    SAGELLM_UNROLL
     for (int p = 0; p < kPanels; ++p) {
       bytes[p] = lanes::load_codes(codes[p] + step * kStepBytes);
       if (kOnce) fetch_ahead(codes[p] + step * kStepBytes, ahead);
     }
     if constexpr (kFormat == kQ8) {
+      SAGELLM_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 4);
+        SAGELLM_UNROLL
         for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q8(sums[r][p], bytes[p], x);
       }
     } else {
       lanes::Bytes half[kPanels];
+      SAGELLM_UNROLL
       for (int p = 0; p < kPanels; ++p) half[p] = lanes::low_halves(bytes[p]);
+      SAGELLM_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 8);
+        SAGELLM_UNROLL
         for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q4(sums[r][p], half[p], x);
       }
+      SAGELLM_UNROLL
       for (int p = 0; p < kPanels; ++p) half[p] = lanes::high_halves(bytes[p]);
+      SAGELLM_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const lanes::Bytes x = lanes::broadcast_inputs(inputs[r] + step * 8 + 4);
+        SAGELLM_UNROLL
         for (int p = 0; p < kPanels; ++p) sums[r][p] = lanes::dot_q4(sums[r][p], half[p], x);
       }
     }
@@ -71,16 +88,20 @@ inline void scale_group(lanes::Floats (&y)[kRows][kPanels],
                         const lanes::Ints (&sums)[kRows][kPanels],
                         const RowGroup* const (&rows)[kRows], const float* const (&scales)[kPanels],
                         const float* const (&mins)[kPanels], bool has_mins, int64_t group) {
+  SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     const lanes::Floats scale = lanes::load(scales[p] + group * kPanel);
+    SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const lanes::Floats both = lanes::mul(scale, lanes::set_float(rows[r][group].scale));
       y[r][p] = lanes::fma(lanes::to_float(sums[r][p]), both, y[r][p]);
     }
   }
   if (!has_mins) return;
+  SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     const lanes::Floats minimum = lanes::load(mins[p] + group * kPanel);
+    SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       y[r][p] = lanes::fma(minimum, lanes::set_float(rows[r][group].weighted_sum), y[r][p]);
     }
@@ -90,6 +111,7 @@ inline void scale_group(lanes::Floats (&y)[kRows][kPanels],
 template <int kRows, int kPanels>
 inline void write_tile(const Int8Layer& layer, const lanes::Floats (&y)[kRows][kPanels],
                        int64_t row, int64_t panel) {
+  SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     const int64_t output = (panel + p) * kPanel;
     const int64_t left = layer.weight.out - output;
@@ -97,6 +119,7 @@ inline void write_tile(const Int8Layer& layer, const lanes::Floats (&y)[kRows][k
     const float* const bias = layer.weight.bias;
     lanes::Floats added = lanes::set_float(0.0f);
     if (bias != nullptr) added = lanes::load_some(bias + output, count);
+    SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       float* const target = layer.y + (row + r) * layer.ldy + output;
       lanes::Floats value = bias == nullptr ? y[r][p] : lanes::add(y[r][p], added);
@@ -120,6 +143,7 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
   const uint8_t* codes[kPanels];
   const float* scales[kPanels];
   const float* mins[kPanels];
+  SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
     const int64_t first = scale_index(panel + p, layer.groups, 0);
     codes[p] = panel_codes(weight, panel + p);
@@ -128,6 +152,7 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
   }
   const int8_t* inputs[kRows];
   const RowGroup* rows[kRows];
+  SAGELLM_UNROLL
   for (int r = 0; r < kRows; ++r) {
     inputs[r] = layer.rows + (row + r) * layer.row_stride;
     rows[r] = row_groups(inputs[r], weight.in);
@@ -140,7 +165,9 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
 
   lanes::Floats y[kRows][kPanels];
   const auto clear = [&] {
+    SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      SAGELLM_UNROLL
       for (int p = 0; p < kPanels; ++p) y[r][p] = lanes::set_float(0.0f);
     }
   };
@@ -148,13 +175,16 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
   const int64_t groups = kOneGroup ? 1 : layer.groups;
   for (int64_t group = 0; group < groups; ++group) {
     lanes::Ints sums[kRows][kPanels];
+    SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const bool offset = kFormat == kQ8 && lanes::kOffset;
       const lanes::Ints start = lanes::set_int(offset ? rows[r][group].offset : 0);
+      SAGELLM_UNROLL
       for (int p = 0; p < kPanels; ++p) sums[r][p] = start;
     }
     accumulate<kFormat, kOnce, kRows, kPanels>(sums, codes, inputs, group * layer.group_steps,
                                                layer.group_steps, codes_ahead);
+    SAGELLM_UNROLL
     for (int p = 0; kOnce && p < kPanels; ++p) {
       fetch_ahead(scales[p] + group * kPanel, scales_ahead);
       if (has_mins) fetch_ahead(mins[p] + group * kPanel, scales_ahead);
