@@ -53,7 +53,8 @@ def measure(
         for index, (side, row) in enumerate(zip(sides, rows, strict=True)):
 
             def start(index: int = index, side: Side = side, row: QualityRow = row) -> None:
-                process = stack.enter_context(launch(side.peer, load))
+                process = launch(side.peer, load)
+                stack.enter_context(process)
                 processes[index] = process
                 row.version, row.computes = process.version, process.computes
 

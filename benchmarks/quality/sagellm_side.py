@@ -100,7 +100,8 @@ class Scorer:
             step, _ = self._builder.prefill([row], [state])
             wanted = self._builder.integers(range(first, len(tokens)))
             logits = self._model.decoder.prefill(replace(step, logits_index=wanted), self._cache)
-        return logits.float().cpu().numpy()
+        given: np.ndarray = logits.float().cpu().numpy()
+        return given
 
 
 if __name__ == "__main__":
