@@ -1,0 +1,1 @@
+"""The native library: compiled on the user's machine, for its processor."""
