@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         read_encoder_config,
     )
     from .attention import AttentionConfig
+    from .decoder import Decoder, StepDecoder
     from .embedding import TorchEmbedder, open_embedder
     from .embedding.pack import Group
     from .kv_cache import CacheShape, KVCache
@@ -48,6 +49,8 @@ _HOME = {
     "read_decoder_config": "architecture",
     "read_encoder_config": "architecture",
     "AttentionConfig": "attention",
+    "Decoder": "decoder",
+    "StepDecoder": "decoder",
     "TorchEmbedder": "embedding",
     "open_embedder": "embedding",
     "Group": "embedding.pack",
@@ -74,6 +77,7 @@ __all__ = [
     "CacheShape",
     "DTypeChoice",
     "DecodeStep",
+    "Decoder",
     "DecoderConfig",
     "DecoderModel",
     "DenseLinear",
@@ -87,6 +91,7 @@ __all__ = [
     "PrefillStep",
     "ResidualLinear",
     "Segment",
+    "StepDecoder",
     "TorchEmbedder",
     "TorchModel",
     "TorchRunner",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +23,9 @@ from .kv_cache import CacheShape, KVCache
 from .linear import ActivatedLinear, AddedLinear, DenseLinear, Linear, ResidualLinear, merge
 from .rotary import rotate
 from .step import DecodeStep, PrefillStep
+
+if TYPE_CHECKING:
+    from .decoder import Decoder, StepDecoder
 
 #: Names of the types that a user may ask for.
 DTYPES: Mapping[str, torch.dtype] = {
@@ -206,6 +209,15 @@ class DeviceAdapter:
         """
         attention.write(layer, key, value, step.write_index)
         return attention.attend_decode(query, layer, step, config, self._workspace)
+
+    def fuse_decoder(self, decoder: Decoder) -> StepDecoder | None:
+        """What computes this decoder's steps from now on; ``None``: it goes on itself.
+
+        Asked before every step until there is something, so a device may answer later, once it has
+        compiled what it needs, and sequences go on under it: the KV cache stays as it is. It has to
+        answer at once.
+        """
+        return None
 
     def capture_decode(
         self, forward: Callable[[DecodeStep], torch.Tensor]

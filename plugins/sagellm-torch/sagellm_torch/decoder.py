@@ -6,6 +6,8 @@ devices are methods of :class:`DeviceAdapter`.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 
@@ -16,6 +18,29 @@ from .attention import AttentionConfig
 from .kv_cache import KVCache
 from .step import DecodeStep, PrefillStep
 from .weights import DecoderWeights, LayerWeights
+
+
+class StepDecoder(Protocol):
+    """What runners and embedders call: :class:`Decoder`, or what a device computes it with."""
+
+    config: DecoderConfig
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it can give logits; without a head it only embeds."""
+        ...
+
+    def decode(self, step: DecodeStep, cache: KVCache) -> torch.Tensor:
+        """Write each row's key and value into the cache; logits [B, vocab]."""
+        ...
+
+    def prefill(self, step: PrefillStep, cache: KVCache) -> torch.Tensor | None:
+        """Write the chunks' keys and values into the cache; logits of the wanted rows."""
+        ...
+
+    def hidden_states(self, step: PrefillStep, cache: KVCache) -> torch.Tensor:
+        """Hidden states after the last norm, of the wanted rows."""
+        ...
 
 
 class Decoder:
@@ -39,6 +64,11 @@ class Decoder:
             )
             for layer in config.layers
         ]
+
+    @property
+    def weights(self) -> DecoderWeights:
+        """Its weights. A device may put other linear layers of the same weights in their places."""
+        return self._weights
 
     @property
     def has_head(self) -> bool:

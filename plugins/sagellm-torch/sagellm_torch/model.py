@@ -10,7 +10,7 @@ from sagellm_core.contract import EngineClosedError, ModelDescription, Tokenizer
 
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig, EncoderConfig
-from .decoder import Decoder
+from .decoder import Decoder, StepDecoder
 
 if TYPE_CHECKING:
     from .embedding.encoder import Encoder
@@ -117,7 +117,7 @@ class DecoderModel(TorchModel):
             eos_token_ids=eos_token_ids,
             notes=notes,
         )
-        self._decoder: Decoder | None = decoder
+        self._decoder: StepDecoder | None = decoder
         self._config = decoder.config
         self._generates = decoder.has_head
 
@@ -132,14 +132,19 @@ class DecoderModel(TorchModel):
         return self._config
 
     @property
-    def decoder(self) -> Decoder:
-        """The decoder.
+    def decoder(self) -> StepDecoder:
+        """The decoder, or what the device computes it with by now: ask before every step.
 
         :raises EngineClosedError: the model was closed.
         """
-        if self._decoder is None:
+        decoder = self._decoder
+        if decoder is None:
             raise self._closed()
-        return self._decoder
+        if isinstance(decoder, Decoder):
+            fused = self._adapter.fuse_decoder(decoder)
+            if fused is not None:
+                self._decoder = decoder = fused
+        return decoder
 
     def close(self) -> None:
         """Give the weights back. May be called twice."""

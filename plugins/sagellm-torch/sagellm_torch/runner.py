@@ -71,8 +71,8 @@ class TorchRunner:
         self._adapter = model.adapter
         self._device = model.adapter.device
         self._vocab_size = model.config.vocab_size
+        _ = model.decoder  # refuses a closed model before any memory is taken
         self._max_slots = config.max_slots
-        decoder = model.decoder
         dtype = getattr(torch, model.dtype)
         shape = cache_shape(model.config, config, self._adapter, dtype)
         self._cache: KVCache | None = self._adapter.allocate_cache(shape)
@@ -90,7 +90,7 @@ class TorchRunner:
         self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
         cache = self._cache
         self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
-        self._decode_forward = lambda step: decoder.decode(step, cache)
+        self._decode_forward = lambda step: model.decoder.decode(step, cache)
         # Modelling code of transformers may branch on values (experts), which no graph can hold.
         if isinstance(model, DecoderModel):
             self._decode_forward = self._adapter.capture_decode(self._decode_forward)
@@ -155,7 +155,7 @@ class TorchRunner:
             self._adapter.synchronize()
             self._cache.close()
             self._cache = None
-            # It holds the decoder, whose weights must not outlive the model's close().
+            # It may hold the decoder, whose weights must not outlive the model's close().
             self._decode_forward = None
             self._adapter.release()
 

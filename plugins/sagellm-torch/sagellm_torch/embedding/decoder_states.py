@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sagellm_torch.adapter import DeviceAdapter
-from sagellm_torch.decoder import Decoder
 from sagellm_torch.kv_cache import CacheShape, KVCache
 from sagellm_torch.memory_errors import device_memory_errors
+from sagellm_torch.model import DecoderModel
 from sagellm_torch.rotary import RotaryTable
 from sagellm_torch.step import PrefillStep, Segment
 
@@ -27,12 +26,9 @@ class DecoderStates:
     :param longest: tokens of the longest text.
     """
 
-    def __init__(
-        self, decoder: Decoder, adapter: DeviceAdapter, dtype: torch.dtype, longest: int
-    ) -> None:
-        self._decoder = decoder
-        self._adapter = adapter
-        self._dtype = dtype
+    def __init__(self, model: DecoderModel, longest: int) -> None:
+        self._model = model
+        self._adapter = model.adapter
         self._longest = longest
         self._ropes: list[RotaryTable] = []
         self._cache: KVCache | None = None
@@ -50,7 +46,7 @@ class DecoderStates:
             segments=self._segments(pack, blocks),
             logits_index=rows,
         )
-        return self._decoder.hidden_states(step, self._room(sum(blocks)))
+        return self._model.decoder.hidden_states(step, self._room(sum(blocks)))
 
     def close(self) -> None:
         """Give the memory back. May be called twice."""
@@ -63,7 +59,7 @@ class DecoderStates:
         if not self._ropes:
             self._ropes = [
                 RotaryTable(rope, self._longest, self._adapter.device)
-                for rope in self._decoder.config.ropes
+                for rope in self._model.config.ropes
             ]
         return self._ropes
 
@@ -104,14 +100,14 @@ class DecoderStates:
     def _room(self, blocks: int) -> KVCache:
         if self._cache is None or self._cache.shape.num_blocks < blocks:
             self.close_cache()
-            config = self._decoder.config
+            config = self._model.config
             shape = CacheShape(
                 num_layers=1,
                 num_blocks=blocks,
                 block_size=_BLOCK,
                 num_kv_heads=config.num_kv_heads,
                 head_dim=config.head_dim,
-                dtype=self._dtype,
+                dtype=self._model.torch_dtype,
             )
             with device_memory_errors():
                 cache = self._adapter.allocate_cache(shape)

@@ -37,7 +37,8 @@ def open_embedder(model: TorchModel, config: EmbedderConfig) -> TorchEmbedder:
         recipe = read_recipe(model.description, default_pooling=DECODER_POOLING)
         recipe = _settle(recipe, config, longest)
         _check_decoder(model, recipe)
-        states = DecoderStates(model.decoder, model.adapter, model.torch_dtype, longest)
+        _ = model.decoder  # refuses a closed model
+        states = DecoderStates(model, longest)
         width, vocab_size = model.config.hidden_size, model.config.vocab_size
     else:
         raise UnsupportedModelError(
