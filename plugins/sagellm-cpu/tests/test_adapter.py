@@ -98,3 +98,14 @@ def test_a_tied_head_is_copied_up_to_a_size() -> None:
     layer = adapter.linear(large, None, shared=True)
     assert isinstance(layer, DenseLinear)
     assert layer.nbytes == 0
+
+
+def test_argmax_is_the_first_of_the_largest() -> None:
+    adapter = CPUAdapter()
+    logits = torch.randn(5, 3000).round(decimals=1)
+    with torch.inference_mode():
+        found = adapter.argmax(logits + 0)
+    assert torch.equal(found, logits.argmax(-1))
+    assert found.dtype == torch.int64
+    logits[2, 40] = float("nan")
+    assert adapter.argmax(logits)[2] == 40

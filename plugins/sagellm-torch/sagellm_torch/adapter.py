@@ -148,6 +148,10 @@ class DeviceAdapter:
         """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""
         return 0
 
+    def argmax(self, logits: torch.Tensor) -> torch.Tensor:
+        """The first of the largest logits of each row, [R, vocab] -> [R]."""
+        return logits.argmax(-1)
+
     def rotate(self, heads: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Rotate heads [T, heads, head_dim] by [T, 1, rotary_dim / 2, 2]: a new tensor."""
         return rotate(heads, rotations)

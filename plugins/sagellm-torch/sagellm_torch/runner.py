@@ -230,6 +230,7 @@ class TorchRunner:
             logits,
             [slot.sampling for slot in slots],
             [slot.length - slot.prompt_len for slot in slots],
+            self._adapter.argmax,
         )
         self._slots.last_tokens.index_copy_(0, self._builder.integers(named), sampled.tokens)
         for slot in slots:

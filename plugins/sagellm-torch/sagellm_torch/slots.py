@@ -153,6 +153,8 @@ class SlotTable:
         """Block tables of several slots, [rows * longest], and the longest's number of blocks."""
         counts = [-(-context // self._block_size) for context in contexts]
         longest = max(counts)
+        if len(slots) == 1:
+            return self._tables[slots[0], :longest], longest
         rows = torch.tensor(slots, dtype=torch.int64, device=self._tables.device)
         tables = self._tables[:, :longest].index_select(0, rows)
         if min(counts) < longest:

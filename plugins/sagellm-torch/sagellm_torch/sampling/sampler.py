@@ -6,8 +6,9 @@ repetition penalty, presence and frequency penalties, temperature, top-k, top-p,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -54,16 +55,22 @@ class Sampled:
     logprobs: RowLogprobs | None = None
 
 
-def sample(logits: torch.Tensor, rows: Sequence[RowState], indices: Sequence[int]) -> Sampled:
+def sample(
+    logits: torch.Tensor,
+    rows: Sequence[RowState],
+    indices: Sequence[int],
+    argmax: Callable[[torch.Tensor], torch.Tensor] = partial(torch.argmax, dim=-1),
+) -> Sampled:
     """Choose a token for each row, and count it for the row's penalties.
 
     :param logits: [R, vocab], float32; not changed.
     :param indices: for each row, how many output tokens it has already.
+    :param argmax: how the device does it, [R, vocab] -> [R].
     """
     if all(row.plain for row in rows):
-        return Sampled(logits.argmax(-1))
+        return Sampled(argmax(logits))
     adjusted = _adjust(logits, rows)
-    tokens = adjusted.argmax(-1)
+    tokens = argmax(adjusted)
     drawing = [i for i, row in enumerate(rows) if not row.params.greedy]
     if drawing:
         where = torch.tensor(drawing, device=logits.device)
