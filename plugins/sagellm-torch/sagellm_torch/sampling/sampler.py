@@ -20,6 +20,7 @@ from .row_state import RowState
 
 #: Temperatures beyond these are the limits themselves in float32: greedy, and uniform.
 _COLDEST, _HOTTEST = 1e-30, 1e30
+_ARGMAX = partial(torch.argmax, dim=-1)
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def sample(
     logits: torch.Tensor,
     rows: Sequence[RowState],
     indices: Sequence[int],
-    argmax: Callable[[torch.Tensor], torch.Tensor] = partial(torch.argmax, dim=-1),
+    argmax: Callable[[torch.Tensor], torch.Tensor] = _ARGMAX,
 ) -> Sampled:
     """Choose a token for each row, and count it for the row's penalties.
 
