@@ -299,22 +299,22 @@ AttentionPlan plan_attention(const AttentionShape& shape, const Segment* segment
     const auto number = static_cast<int32_t>(s);
     const int64_t low = lowest_seen(segment.start, shape.window) / kSpan;
     const int64_t high = (segment.start + segment.count - 1) / kSpan;
-    for (int32_t head = 0; head < shape.kv_heads; ++head) {
-      if (segment.count > 1 || low == high) {
-        // Last rows first: they see the most keys.
-        for (int64_t row = (segment.count - 1) / step * step; row >= 0; row -= step) {
-          const int64_t taken = segment.count - row < step ? segment.count - row : step;
+    if (segment.count > 1 || low == high) {
+      // Last rows first: they see the most keys.
+      for (int64_t row = (segment.count - 1) / step * step; row >= 0; row -= step) {
+        const int64_t taken = segment.count - row < step ? segment.count - row : step;
+        for (int32_t head = 0; head < shape.kv_heads; ++head) {
           plan.items.push_back({number, head, row, taken, -1, 0});
         }
-        continue;
       }
-      if (head == 0) {
-        plan.split_of_row[static_cast<size_t>(segment.first)] =
-            static_cast<int64_t>(plan.split.size());
-      }
-      plan.split.push_back({number, head, 0, 1, low, plan.partial_lines});
-      for (int64_t span = low; span <= high; ++span) {
+      continue;
+    }
+    plan.split_of_row[static_cast<size_t>(segment.first)] =
+        static_cast<int64_t>(plan.split.size());
+    for (int64_t span = low; span <= high; ++span) {
+      for (int32_t head = 0; head < shape.kv_heads; ++head) {
         plan.items.push_back({number, head, 0, 1, span, plan.partial_lines});
+        if (span == low) plan.split.push_back(plan.items.back());
         plan.partial_lines += group;
       }
     }
@@ -399,11 +399,13 @@ void merge_partials(const AttentionShape& shape, const AttentionItem* first,
   const Space space(shape, workspace);
   const int64_t group = group_of(shape), dim = padded_head(shape.head_dim);
   const int64_t last = segment.start / kSpan;
+  // Heads lie side by side in each span.
+  const int64_t stride = shape.kv_heads * group;
   for (int64_t head = 0; head < shape.heads; ++head) {
     const AttentionItem& item = first[head / group];
     float largest = kNone, total = 0.0f;
     for (int64_t span = item.span; span <= last; ++span) {
-      const int64_t at = item.partial + (span - item.span) * group + head % group;
+      const int64_t at = item.partial + (span - item.span) * stride + head % group;
       merge_line(&largest, &total, space.values, partials.largest[at], partials.sums[at],
                  partials.values + at * dim, dim);
     }

@@ -55,7 +55,8 @@ struct Partials {
   float* values;
 };
 
-// The items of a step. Sequences with one row are split by spans, where there are several.
+// The items of a step, those of all key-value heads side by side: their memory is, too. Sequences
+// with one row are split by spans, where there are several.
 struct AttentionPlan {
   std::vector<AttentionItem> items;
   std::vector<AttentionItem> split;  // the first item of each key-value head of a split row

@@ -8,7 +8,7 @@
 //   load_bfloat(source) 16 of bfloat16
 //   code_q8<i>(bytes)   input i (0..3) of a step of kQ8: code + 128, of 16 outputs
 //   code_q4<i>(bytes)   input i (0..7) of a step of kQ4
-//   prefetch(source)    asks for a cache line that is read soon
+//   prefetch(source), prefetch_to_write(target)  ask for a cache line that is needed soon
 #pragma once
 
 #include "int8_lanes.h"
@@ -26,13 +26,8 @@
 namespace sagellm {
 namespace lanes {
 
-inline void prefetch(const void* source) {
-#if defined(__GNUC__)
-  __builtin_prefetch(source);
-#else
-  (void)source;
-#endif
-}
+inline void prefetch(const void* source) { __builtin_prefetch(source); }
+inline void prefetch_to_write(const void* target) { __builtin_prefetch(target, 1); }
 
 }  // namespace lanes
 }  // namespace sagellm

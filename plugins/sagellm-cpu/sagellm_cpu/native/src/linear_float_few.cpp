@@ -9,8 +9,14 @@
 namespace sagellm {
 namespace {
 
-// How far ahead of its use a panel is asked for.
-constexpr int64_t kAheadBytes = 1024;
+// How far ahead of its use a panel is asked for; towards its end, the beginning of the one that is
+// `panels` further.
+constexpr int64_t kAheadBytes = 2048;
+
+int64_t bytes_ahead(int64_t offset, int64_t panel_size, int panels) {
+  return offset + kAheadBytes < panel_size ? kAheadBytes
+                                           : kAheadBytes + (panels - 1) * panel_size;
+}
 
 template <int32_t kFormat, int kRows, int kPanels>
 void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[kRows],
@@ -23,8 +29,9 @@ void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[
   }
   for (int64_t k = 0; k < in; ++k) {
     lanes::Floats weights[kPanels];
+    const int64_t ahead = k * row_bytes + bytes_ahead(k * row_bytes, in * row_bytes, kPanels);
     for (int p = 0; p < kPanels; ++p) {
-      lanes::prefetch(numbers[p] + k * row_bytes + kAheadBytes);
+      lanes::prefetch(numbers[p] + ahead);
       weights[p] = load_numbers<kFormat>(numbers[p], k);
     }
     add_products<kRows, kPanels>(sums, weights, x, k);
@@ -74,10 +81,12 @@ void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[k
     const int64_t end = std::min((g + 1) * weight.group, weight.in);
     for (int64_t k = g * weight.group; k < end; k += step_inputs(kFormat)) {
       lanes::Bytes bytes[kPanels];
+      const int64_t offset = k / step_inputs(kFormat) * kStepBytes;
+      const int64_t ahead =
+          offset + bytes_ahead(offset, panel_bytes(kFormat, weight.in), kPanels);
       for (int p = 0; p < kPanels; ++p) {
-        lanes::prefetch(codes[p] + kAheadBytes);
-        bytes[p] = lanes::load_codes(codes[p]);
-        codes[p] += kStepBytes;
+        lanes::prefetch(codes[p] + ahead);
+        bytes[p] = lanes::load_codes(codes[p] + offset);
       }
       if (k + step_inputs(kFormat) <= end) {
         add_step<kFormat, 0, kRows, kPanels>(bytes, groups, x, k, sums);

@@ -13,8 +13,9 @@ namespace {
 constexpr int kRows = lanes::kTallRows;
 constexpr int kPanels = lanes::kWide;
 
-// Inputs widened at a time: a multiple of all steps.
-constexpr int64_t kBlockInputs = 256;
+// Inputs widened at a time, at most: a multiple of all steps.
+constexpr int64_t kBlockInputs = 768;
+constexpr int64_t kStepInputs = 8;
 // Rows whose sums are kept between blocks of inputs.
 constexpr int64_t kBlockRows = 192;
 
@@ -28,6 +29,36 @@ struct Block {
   int64_t begin, end;
   bool first, last;
 };
+
+// What a tile asks memory for while it computes: for every input, a line of each stream.
+struct Ahead {
+  const uint8_t* streams[kPanels];
+  int64_t step;  // bytes; 0 where others have asked for everything
+};
+
+// Bytes of one input of a panel.
+int64_t input_bytes(int32_t format) {
+  return is_float_format(format) ? kPanel * number_bytes(format)
+                                 : kStepBytes / step_inputs(format);
+}
+
+// The weights that follow a block: those of the next block, or of the first one of the next panels.
+// They are shared out among the tiles of the block.
+template <int kWidth>
+Ahead ahead_of(const Weight& weight, int64_t panel, const Block& block, int64_t tile,
+               int64_t tiles) {
+  const int64_t bytes = input_bytes(weight.format);
+  const int64_t stride = is_float_format(weight.format) ? weight.in * bytes
+                                                        : panel_bytes(weight.format, weight.in);
+  const auto* const data = static_cast<const uint8_t*>(weight.data);
+  Ahead ahead = {{}, tile < kWidth ? bytes : 0};
+  for (int p = 0; p < kWidth; ++p) {
+    const int64_t mine = tiles == 1 ? p : std::min<int64_t>(tile, kWidth - 1);
+    ahead.streams[p] = block.last ? data + (panel + kWidth + mine) * stride
+                                  : data + (panel + mine) * stride + block.end * bytes;
+  }
+  return ahead;
+}
 
 template <int32_t kFormat>
 void widen_numbers(const Weight& weight, int64_t panel, const Block& block, float* dst) {
@@ -70,7 +101,8 @@ const float* panel_block(const Weight& weight, int64_t panel, const Block& block
 //   kept: sums of these rows, of the blocks before and for those after
 template <int kHeight, int kWidth>
 void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const Block& block,
-          int64_t row, int64_t rows, int64_t panel, float (*kept)[kPanels * kPanel]) {
+          const Ahead& ahead, int64_t row, int64_t rows, int64_t panel,
+          float (*kept)[kPanels * kPanel]) {
   const float* x[kHeight];
   point_at_rows<kHeight>(layer, row, rows, x);
   Sums<kHeight, kWidth> sums;
@@ -81,10 +113,21 @@ void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const 
       for (int p = 0; p < kWidth; ++p) sums[r][p] = lanes::load(kept[r < rows ? r : 0] + p * kPanel);
     }
   }
-  for (int r = 0; r < kHeight; ++r) x[r] += block.begin;
+  for (int r = 0; r < kHeight; ++r) {
+    x[r] += block.begin;
+    // What is written in the end is asked for now: y is often larger than the caches.
+    if (block.last && r < rows) {
+      for (int p = 0; p < kWidth; ++p) {
+        lanes::prefetch_to_write(layer.y + (row + r) * layer.ldy + (panel + p) * kPanel);
+      }
+    }
+  }
   for (int64_t k = 0; k < block.end - block.begin; ++k) {
     lanes::Floats numbers[kWidth];
-    for (int p = 0; p < kWidth; ++p) numbers[p] = lanes::load(weights[p] + k * kPanel);
+    for (int p = 0; p < kWidth; ++p) {
+      lanes::prefetch(ahead.streams[p] + k * ahead.step);
+      numbers[p] = lanes::load(weights[p] + k * kPanel);
+    }
     add_products<kHeight, kWidth>(sums, numbers, x, k);
   }
   if (block.last) return write_sums<kHeight, kWidth>(layer, sums, row, rows, panel);
@@ -97,14 +140,14 @@ void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const 
 // Tiles have even heights: the one that fits `rows`.
 template <int kHeight, int kWidth>
 void tile_of_rows(const FloatLayer& layer, const float* const (&weights)[kWidth],
-                  const Block& block, int64_t row, int64_t rows, int64_t panel,
-                  float (*kept)[kPanels * kPanel]) {
+                  const Block& block, const Ahead& ahead, int64_t row, int64_t rows,
+                  int64_t panel, float (*kept)[kPanels * kPanel]) {
   if constexpr (kHeight > 2) {
     if (rows <= kHeight - 2) {
-      return tile_of_rows<kHeight - 2, kWidth>(layer, weights, block, row, rows, panel, kept);
+      return tile_of_rows<kHeight - 2, kWidth>(layer, weights, block, ahead, row, rows, panel, kept);
     }
   }
-  tile<kHeight, kWidth>(layer, weights, block, row, rows, panel, kept);
+  tile<kHeight, kWidth>(layer, weights, block, ahead, row, rows, panel, kept);
 }
 
 // All inputs of `rows` rows from `first`, times kWidth panels.
@@ -114,8 +157,10 @@ void panels_of_rows(const FloatLayer& layer, int64_t first, int64_t rows, int64_
   const int64_t in = layer.weight.in;
   const int64_t pairs = ceil_div(rows, 2);
   const int64_t tiles = ceil_div(pairs, kRows / 2);
-  for (int64_t begin = 0; begin < in; begin += kBlockInputs) {
-    const int64_t end = std::min(begin + kBlockInputs, in);
+  const int64_t blocks = ceil_div(in, kBlockInputs);
+  const int64_t block_inputs = ceil_div(ceil_div(in, blocks), kStepInputs) * kStepInputs;
+  for (int64_t begin = 0; begin < in; begin += block_inputs) {
+    const int64_t end = std::min(begin + block_inputs, in);
     const Block block = {begin, end, begin == 0, end == in};
     const float* weights[kWidth];
     for (int p = 0; p < kWidth; ++p) {
@@ -124,7 +169,8 @@ void panels_of_rows(const FloatLayer& layer, int64_t first, int64_t rows, int64_
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t row = 2 * (pairs * t / tiles);
       const int64_t next = std::min(2 * (pairs * (t + 1) / tiles), rows);
-      tile_of_rows<kRows, kWidth>(layer, weights, block, first + row, next - row, panel,
+      const Ahead ahead = ahead_of<kWidth>(layer.weight, panel, block, t, tiles);
+      tile_of_rows<kRows, kWidth>(layer, weights, block, ahead, first + row, next - row, panel,
                                   buffers.sums + row);
     }
   }
