@@ -1,0 +1,147 @@
+"""Weights in the layout of the native kernels."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from enum import IntEnum
+
+import torch
+
+from .library import NativeLibrary
+from .structures import WeightStructure
+
+
+class Format(IntEnum):
+    """How a weight is stored, as numbered in ``src/linear.h``."""
+
+    FLOAT32 = 0
+    FLOAT16 = 1
+    BFLOAT16 = 2
+    CODES8 = 3
+    CODES4 = 4
+
+
+class Arithmetic(IntEnum):
+    """What inputs are multiplied in."""
+
+    FLOAT = 0
+    INT8 = 1
+
+
+_DENSE = {
+    torch.float32: Format.FLOAT32,
+    torch.float16: Format.FLOAT16,
+    torch.bfloat16: Format.BFLOAT16,
+}
+
+
+class NativeWeight:
+    """A packed weight, [out, in]. It owns the memory that :attr:`structure` points to.
+
+    Made by :func:`pack_dense` and :func:`pack_codes`.
+    """
+
+    __slots__ = ("_bias", "_data", "_mins", "_scales", "library", "structure")
+
+    def __init__(
+        self,
+        library: NativeLibrary,
+        format: Format,  # noqa: A002
+        arithmetic: Arithmetic,
+        shape: tuple[int, int, int],
+        *,
+        codes: bool,
+        mins: bool,
+        bias: torch.Tensor | None,
+    ) -> None:
+        out, inputs, group = shape
+        self.library = library
+        size = library.c.sagellm_packed_data_bytes(format, out, inputs, group)
+        self._data = torch.empty(size, dtype=torch.uint8)
+        count = library.c.sagellm_packed_scale_count(format, out, inputs, group)
+        self._scales = torch.empty(count) if codes else None
+        self._mins = torch.empty(count) if mins else None
+        self._bias = None if bias is None else bias.to(torch.float32).contiguous()
+        self.structure = WeightStructure(
+            format,
+            arithmetic,
+            out,
+            inputs,
+            group,
+            *map(_address, (self._data, self._scales, self._mins, self._bias)),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, without the bias."""
+        tensors = (self._data, self._scales, self._mins)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    @property
+    def out_features(self) -> int:
+        """Number of outputs."""
+        return int(self.structure.out)
+
+    @property
+    def in_features(self) -> int:
+        """Number of inputs."""
+        return int(self.structure.in_)
+
+    def fill(
+        self,
+        first: int,
+        source: torch.Tensor,
+        scales: torch.Tensor | None = None,
+        mins: torch.Tensor | None = None,
+    ) -> None:
+        """Pack outputs ``first`` on; every output is packed once."""
+        made = self.structure
+        parts = [None if part is None else part.contiguous() for part in (source, scales, mins)]
+        self.library.c.sagellm_pack(
+            made.format,
+            made.out,
+            made.in_,
+            made.group,
+            first,
+            source.shape[0],
+            *map(_address, parts),
+            made.data,
+            made.scales,
+            made.mins,
+        )
+
+    def unpack_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """Some rows as numbers, [n] of int64 -> [n, in] of float32."""
+        rows = rows.contiguous()
+        out = torch.empty(rows.numel(), self.in_features)
+        self.library.c.sagellm_unpack_rows(
+            ctypes.byref(self.structure), rows.data_ptr(), rows.numel(), out.data_ptr()
+        )
+        return out
+
+
+def pack_dense(
+    library: NativeLibrary, parts: Sequence[torch.Tensor], bias: torch.Tensor | None
+) -> NativeWeight:
+    """Weights [out_i, in] of one type (float32, float16, bfloat16), one below the other."""
+    kind = _DENSE[parts[0].dtype]
+    out, inputs = sum(part.shape[0] for part in parts), parts[0].shape[1]
+    weight = NativeWeight(
+        library,
+        kind,
+        Arithmetic.FLOAT,
+        (out, inputs, inputs),
+        codes=False,
+        mins=False,
+        bias=bias,
+    )
+    first = 0
+    for part in parts:
+        weight.fill(first, part)
+        first += part.shape[0]
+    return weight
+
+
+def _address(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
