@@ -38,6 +38,14 @@ def read_flags(root: Path) -> tuple[str, ...]:
     return tuple(flag for flag in NOTABLE_FLAGS if flag in present)
 
 
+def identity(root: Path) -> str:
+    """All that a compiler or a kernel may go by: name, model and every instruction set."""
+    fields = _cpuinfo(root)
+    told = ("model name", "cpu family", "model", "CPU part", "CPU variant", "flags", "Features")
+    # The order of flags is the kernel's.
+    return "\n".join(" ".join(sorted(fields.get(name, "").split())) for name in told)
+
+
 def _cpuinfo(root: Path) -> dict[str, str]:
     """The first processor's fields."""
     try:

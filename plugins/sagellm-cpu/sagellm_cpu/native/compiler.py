@@ -6,11 +6,10 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 _COMMON = ("-O3", "-std=c++17", "-fPIC", "-pthread")
 #: What makes compilers use all instructions of this processor, most usual first.
@@ -66,8 +65,7 @@ class Compilation:
             self._run([*_COMMON, *tuning, "-c", str(source), "-o", product])
             return product
 
-        with ThreadPoolExecutor(max(1, self.jobs)) as pool:
-            objects = list(pool.map(compile_one, sources))
+        objects = _each(compile_one, sources, self.jobs)
         self._run([*_COMMON, *tuning, "-shared", *objects, "-o", str(target)])
 
     def stop(self) -> None:
@@ -122,6 +120,33 @@ class Compilation:
             )
         except OSError as error:
             raise CompilerError(f"{self.command[0]} does not start: {error}") from error
+
+
+def _each(compile_one: Callable[[Path], str], sources: Sequence[Path], jobs: int) -> list[str]:
+    """In threads that an interpreter which ends does not wait for, unlike those of an executor."""
+    left = list(reversed(sources))
+    made: list[str] = []
+    failures: list[CompilerError] = []
+
+    def work() -> None:
+        while not failures:
+            try:
+                source = left.pop()
+            except IndexError:
+                return
+            try:
+                made.append(compile_one(source))
+            except CompilerError as error:
+                failures.append(error)
+
+    threads = [Thread(target=work, daemon=True) for _ in range(max(1, jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return sorted(made)
 
 
 def _first_error(output: bytes) -> str:

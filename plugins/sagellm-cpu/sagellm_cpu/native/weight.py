@@ -47,7 +47,7 @@ class NativeWeight:
     def __init__(
         self,
         library: NativeLibrary,
-        format: Format,  # noqa: A002
+        format: Format,
         arithmetic: Arithmetic,
         shape: tuple[int, int, int],
         *,

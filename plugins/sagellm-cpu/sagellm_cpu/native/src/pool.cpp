@@ -50,11 +50,18 @@ void bind(int cpu) {
 
 struct Pool::State {
   State(int threads, std::vector<int> cpus_) : process(getpid()), count(threads), cpus(cpus_) {
-    for (int i = 1; i < count; ++i) {
-      workers.emplace_back([this, i] { work(i); });
+    try {
+      for (int i = 1; i < count; ++i) {
+        workers.emplace_back([this, i] { work(i); });
+      }
+    } catch (...) {
+      end();  // those that did start
+      throw;
     }
   }
-  ~State() {
+  ~State() { end(); }
+
+  void end() {
     {
       const std::lock_guard<std::mutex> lock(mutex);
       ending = true;

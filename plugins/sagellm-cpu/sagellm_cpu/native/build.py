@@ -1,0 +1,154 @@
+"""The native library of this process: loaded from the cache, or compiled behind the caller's back.
+
+The first answer never waits for a compiler: until :attr:`NativeBuild.library` is there, models
+compute with torch's own operators.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Lock, Thread
+
+from .compiler import Compilation, CompilerError, find_compiler
+from .library import LibraryError, NativeLibrary
+from .library_cache import LibraryCache, build_key
+from .self_test import check
+
+_log = logging.getLogger("sagellm.cpu")
+_SOURCES = Path(__file__).parent / "src"
+#: Bytes that compiling may take of a disk.
+_ROOM = 64 * 2**20
+
+
+class NativeBuild:
+    """One library on its way. Use :func:`native_build`."""
+
+    def __init__(self, directory: Path | None, jobs: int, root: Path = Path("/")) -> None:
+        self._cache = LibraryCache(directory, build_key(_SOURCES, root))
+        self._process = os.getpid()
+        self._done = Event()
+        self._library: NativeLibrary | None = None
+        self._problem: str | None = None
+        self._compilation: Compilation | None = None
+        self._jobs = jobs
+        self._take_cached()
+        if not self._done.is_set():
+            Thread(target=self._build, name="sagellm-cpu-compile", daemon=True).start()
+
+    @property
+    def library(self) -> NativeLibrary | None:
+        """The library, as soon as it is there."""
+        return self._library
+
+    @property
+    def problem(self) -> str | None:
+        """Why there will be none, in one sentence; ``None``: there is one, or it is on its way."""
+        return self._problem
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this is the child of a process that was still compiling when it forked."""
+        return self._process != os.getpid() and not self._done.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is decided, at most ``timeout`` seconds; whether there is a library."""
+        self._done.wait(timeout)
+        return self._library is not None
+
+    def stop(self) -> None:
+        """End the compiler, if it runs."""
+        compilation = self._compilation
+        if compilation is not None and self._process == os.getpid():
+            compilation.stop()
+
+    def _take_cached(self) -> None:
+        path = self._cache.find()
+        if path is None:
+            return
+        try:
+            self._finish(_load(path), None)
+        except LibraryError as error:
+            _log.warning("%s; the kernels are compiled again.", error)
+            self._cache.discard(path)
+
+    def _build(self) -> None:
+        try:
+            with self._cache.exclusively():
+                self._take_cached()  # another process may have been faster
+                if not self._done.is_set():
+                    self._finish(self._compile(), None)
+        except (CompilerError, LibraryError, OSError) as error:
+            self._finish(None, str(error))
+        except Exception as error:
+            # Whoever waits has to hear of it.
+            self._finish(None, f"{type(error).__name__}: {error}")
+            raise
+
+    def _compile(self) -> NativeLibrary:
+        self._compilation = Compilation(find_compiler(), self._jobs)
+        atexit.register(self.stop)
+        with tempfile.TemporaryDirectory(
+            prefix="sagellm-", dir=_roomy(self._cache.folder), ignore_cleanup_errors=True
+        ) as scratch:
+            built = Path(scratch) / "kernels.so"
+            self._compilation.build(sorted(_SOURCES.glob("*.cpp")), built, Path(scratch))
+            return _load(self._cache.keep(built) or built)
+
+    def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
+        self._library, self._problem = library, problem
+        self._done.set()
+        if problem is not None:
+            _log.warning(
+                "The fast kernels are not used: %s. Generation goes on with torch's operators.",
+                problem,
+            )
+
+
+_builds: dict[Path | None, NativeBuild] = {}
+_lock = Lock()
+
+
+def native_build(directory: Path | None, jobs: int) -> NativeBuild:
+    """The library of this process, one for each cache directory; begins to compile it if need be.
+
+    :param directory: the cache; ``None``: nothing is kept.
+    :param jobs: compilers that run at once.
+    """
+    with _lock:
+        build = _builds.get(directory)
+        if build is None or build.orphaned:
+            build = _builds[directory] = NativeBuild(directory, jobs)
+        return build
+
+
+def _after_fork() -> None:
+    # Another thread of the parent may have held it.
+    global _lock  # noqa: PLW0603
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _load(path: Path) -> NativeLibrary:
+    library = NativeLibrary(path)
+    check(library)
+    return library
+
+
+def _roomy(cache: Path | None) -> Path:
+    """A directory to compile in."""
+    places: Sequence[Path | None] = (Path(tempfile.gettempdir()), cache)
+    for place in places:
+        try:
+            if place is not None and shutil.disk_usage(place).free >= _ROOM:
+                return place
+        except OSError:
+            continue
+    raise CompilerError(f"there is no room to compile in {tempfile.gettempdir()}")
