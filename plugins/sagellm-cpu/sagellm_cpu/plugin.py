@@ -117,9 +117,14 @@ def sagellm_open_embedder(model: LoadedModel, config: EmbedderConfig) -> Embedde
 
 @hookimpl
 def sagellm_diagnose(device: DeviceInfo) -> Sequence[Finding]:
-    """Instructions, threads and memory."""
+    """Instructions, the compiler of the native kernels, threads and memory."""
     root = Path("/")
-    return [_instructions(read_flags(root)), _threads(usable_threads(root)), _memory(root)]
+    return [
+        _instructions(read_flags(root)),
+        _kernels(),
+        _threads(usable_threads(root)),
+        _memory(root),
+    ]
 
 
 def _instructions(flags: Sequence[str]) -> Finding:
@@ -135,6 +140,23 @@ def _instructions(flags: Sequence[str]) -> Finding:
         severity=Severity.WARNING,
         message="No vector instructions were recognised.",
         hint="Generation may be slow on this processor.",
+    )
+
+
+def _kernels() -> Finding:
+    from .native.compiler import CompilerError, find_compiler
+
+    try:
+        command = " ".join(find_compiler())
+    except CompilerError as error:
+        return Finding(
+            severity=Severity.WARNING,
+            message=f"Native kernels: not to be compiled, {error}.",
+            hint="Install g++ or clang: torch's operators generate at about half the speed.",
+        )
+    return Finding(
+        severity=Severity.OK,
+        message=f"Native kernels: compiled at first use by {command}.",
     )
 
 

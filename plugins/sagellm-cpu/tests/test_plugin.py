@@ -165,9 +165,17 @@ def test_an_unresolved_model(device) -> None:
 
 def test_findings(device) -> None:
     findings = plugin.sagellm_diagnose(device)
-    assert len(findings) == 3
+    assert len(findings) == 4
     assert all(finding.severity is not Severity.ERROR for finding in findings)
     assert any("Threads" in finding.message for finding in findings)
+
+
+def test_diagnosis_without_a_compiler(device, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    (found,) = [f for f in plugin.sagellm_diagnose(device) if "kernels" in f.message]
+    assert found.severity is Severity.WARNING
+    assert "g++" in found.hint
 
 
 def test_probing_imports_no_torch() -> None:

@@ -98,7 +98,16 @@ class NativeBuild:
         ) as scratch:
             built = Path(scratch) / "kernels.so"
             self._compilation.build(sorted(_SOURCES.glob("*.cpp")), built, Path(scratch))
-            return _load(self._cache.keep(built) or built)
+            if not built.exists():
+                raise CompilerError(f"{self._compilation.command[0]} made no library")
+            # From the cache, where there is one: the other place may forbid to run programs.
+            kept = self._cache.keep(built)
+            try:
+                return _load(kept or built)
+            except LibraryError:
+                if kept is not None:
+                    self._cache.discard(kept)
+                raise
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
@@ -129,7 +138,7 @@ def native_build(directory: Path | None, jobs: int) -> NativeBuild:
 
 def _after_fork() -> None:
     # Another thread of the parent may have held it.
-    global _lock  # noqa: PLW0603
+    global _lock
     _lock = Lock()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..processor import identity
+from sagellm_cpu.processor import identity
 
 _log = logging.getLogger("sagellm.cpu")
 _FOLDER = "native"

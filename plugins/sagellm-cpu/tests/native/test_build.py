@@ -1,0 +1,261 @@
+"""Compiling in the background, and the cache: with real files, processes and compilers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sagellm_cpu.native import library_cache
+from sagellm_cpu.native.build import NativeBuild
+
+Compiler = Callable[[str], None]
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    """Makes a shell script the compiler."""
+
+    def use(script: str) -> None:
+        path = tmp_path / "a compiler"
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setenv("CXX", f"'{path}'")
+
+    return use
+
+
+@pytest.fixture
+def directory(compiled: Path, tmp_path: Path) -> Path:
+    """A copy of the cache that holds the library."""
+    return shutil.copytree(compiled, tmp_path / "cache")
+
+
+def _file(directory: Path) -> Path:
+    (path,) = (directory / "native").glob("*.so")
+    return path
+
+
+def test_what_was_compiled_is_there_at_once(directory: Path) -> None:
+    build = NativeBuild(directory, 1)
+    assert build.library is not None
+    assert build.problem is None
+
+
+def test_a_cached_library_needs_no_compiler(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert NativeBuild(directory, 1).library is not None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+def test_a_damaged_file_is_not_loaded_and_removed(
+    damage: str, directory: Path, compiler: Compiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _file(directory)
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"cut": data[:-1], "empty": b"", "text": b"!" * 100}.get(damage, data))
+    key, checksum = path.stem.split("-")
+    compiler("echo 'error: not today' >&2; exit 1")
+    # The key names $CXX as well: the damaged file is put where this compiler would look.
+    renamed = path.with_name(f"{_key()}-{checksum}.so")
+    path.rename(renamed)
+    assert renamed.stem != key
+    build = NativeBuild(directory, 1)
+    assert not build.wait(60)
+    assert "not today" in (build.problem or "")
+    assert not renamed.exists()
+    assert "damaged" in caplog.text
+
+
+def test_a_damaged_file_is_compiled_again(directory: Path) -> None:
+    path = _file(directory)
+    path.write_bytes(path.read_bytes()[:1000])
+    build = NativeBuild(directory, 2)
+    assert build.library is None
+    assert build.wait(300), build.problem
+    assert _file(directory).stat().st_size > 10_000
+
+
+def _key() -> str:
+    return library_cache.build_key(Path(library_cache.__file__).parent / "src", Path("/"))
+
+
+def test_a_library_that_cannot_be_called_is_refused(
+    directory: Path, compiler: Compiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the checksum says is whole may still be of another program."""
+    source = directory / "other.c"
+    source.write_text("int sagellm_interface(void) { return 0; }\n", encoding="utf-8")
+    other = directory / "other.so"
+    subprocess.run(["cc", "-shared", "-o", str(other), str(source)], check=True)
+    compiler("echo 'error: gone' >&2; exit 1")
+    cache = library_cache.LibraryCache(directory, _key())
+    kept = cache.keep(other)
+    assert kept is not None
+    build = NativeBuild(directory, 1)
+    assert not build.wait(60)
+    assert not kept.exists()
+    assert "compiled again" in caplog.text
+
+
+def test_a_file_that_others_may_write_is_not_loaded(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(directory)
+    path.chmod(0o777)
+    assert library_cache.LibraryCache(directory, path.stem.split("-")[0]).find() is None
+    path.chmod(0o755)
+    assert library_cache.LibraryCache(directory, path.stem.split("-")[0]).find() == path
+    path.parent.chmod(0o777)
+    assert library_cache.LibraryCache(directory, path.stem.split("-")[0]).find() is None
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'x.cpp:1: error: no such thing' >&2; exit 1", "no such thing"),
+        ("exit 1", "says nothing"),
+        ("exit 0", ""),  # claims success and makes nothing
+    ],
+)
+def test_a_compiler_that_fails_gives_one_notice(
+    script: str,
+    reason: str,
+    compiler: Compiler,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    compiler(script)
+    build = NativeBuild(tmp_path / "cache", 2)
+    assert not build.wait(60)
+    assert build.problem
+    assert reason in build.problem
+    notices = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(notices) == 1
+    assert "torch's operators" in notices[0].message
+
+
+def test_no_compiler_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    build = NativeBuild(None, 1)
+    assert not build.wait(60)
+    assert "no C++ compiler" in (build.problem or "")
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    build = NativeBuild(None, 1)
+    assert not build.wait(60)
+    assert "no-such-compiler" in (build.problem or "")
+
+
+def test_a_compiler_that_hangs_is_stopped(compiler: Compiler, tmp_path: Path) -> None:
+    compiler(f"echo $$ >> {tmp_path}/started; exec sleep 1000")
+    build = NativeBuild(None, 1)
+    started = tmp_path / "started"
+    while not started.exists() or not started.read_text().strip():
+        time.sleep(0.01)
+    build.stop()
+    assert not build.wait(60)
+    assert "stopped" in (build.problem or "") or "failed" in (build.problem or "")
+    pid = int(started.read_text().split()[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_directory_that_cannot_be_written(
+    tmp_path: Path, compiled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The library is used all the same, and said to be compiled at each start."""
+    in_the_way = tmp_path / "cache"
+    in_the_way.write_text("a file", encoding="utf-8")
+    cache = library_cache.LibraryCache(in_the_way, "0" * 32)
+    assert cache.find() is None
+    with cache.exclusively():
+        assert cache.keep(_file(compiled)) is None
+    assert "SAGELLM_CACHE_DIR" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk(tmp_path: Path, compiled: Path) -> None:
+    """Files may grow to 1,000 bytes: as on a disk that is full then."""
+    program = """
+        import resource, sys
+        from pathlib import Path
+        from sagellm_cpu.native.library_cache import LibraryCache
+        import signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        cache = LibraryCache(Path(sys.argv[1]), "0" * 32)
+        assert cache.keep(Path(sys.argv[2])) is None
+        assert cache.find() is None
+        print(sorted(path.name for path in cache.folder.iterdir()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path), str(_file(compiled))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_two_processes_compile_once(compiler: Compiler, tmp_path: Path) -> None:
+    """The second waits for the first and takes what it made."""
+    log = tmp_path / "links"
+    compiler(f'case "$*" in *-shared*) echo x >> {log};; esac; exec c++ "$@" -O1')
+    program = """
+        import sys
+        from pathlib import Path
+        from sagellm_cpu.native.build import NativeBuild
+        build = NativeBuild(Path(sys.argv[1]), 1)
+        assert build.wait(300), build.problem
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "cache")]
+    pair = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(300) for process in pair] == [0, 0]
+    assert log.read_text(encoding="utf-8").split() == ["x"]
+
+
+def test_a_process_ends_while_it_compiles(compiler: Compiler, tmp_path: Path) -> None:
+    compiler(f"echo $$ > {tmp_path}/started; exec sleep 1000")
+    program = f"""
+        import time
+        from pathlib import Path
+        from sagellm_cpu.native.build import NativeBuild
+        build = NativeBuild(None, 1)
+        while not Path({str(tmp_path / "started")!r}).exists():
+            time.sleep(0.01)
+    """
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=100)
+    assert time.monotonic() - began < 60
+    pid = int((tmp_path / "started").read_text(encoding="utf-8"))
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if "zombie" in _state(pid):
+            return
+        time.sleep(0.01)
+    pytest.fail("the compiler outlived its process")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return "zombie"
