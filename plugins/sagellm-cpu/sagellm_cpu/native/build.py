@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+from .choice import fastest
 from .compiler import Compilation, CompilerError, find_compiler
 from .library import LibraryError, NativeLibrary
 from .library_cache import LibraryCache, build_key
@@ -96,10 +97,7 @@ class NativeBuild:
         with tempfile.TemporaryDirectory(
             prefix="sagellm-", dir=_roomy(self._cache.folder), ignore_cleanup_errors=True
         ) as scratch:
-            built = Path(scratch) / "kernels.so"
-            self._compilation.build(sorted(_SOURCES.glob("*.cpp")), built, Path(scratch))
-            if not built.exists():
-                raise CompilerError(f"{self._compilation.command[0]} made no library")
+            built = self._fastest(self._compilation, Path(scratch))
             # From the cache, where there is one: the other place may forbid to run programs.
             kept = self._cache.keep(built)
             try:
@@ -108,6 +106,22 @@ class NativeBuild:
                 if kept is not None:
                     self._cache.discard(kept)
                 raise
+
+    def _fastest(self, compilation: Compilation, scratch: Path) -> Path:
+        """What to keep: compiled for all instructions, or without those that slow this one down."""
+        plain = _compiled(compilation, scratch / "all")
+        try:
+            library = _load(plain)
+            if not library.instructions.startswith("avx512"):
+                return plain
+            # Some processors lower their clock for wide vectors, or halve them inside.
+            narrow = _compiled(compilation, scratch / "narrow", "-mno-avx512f")
+            return fastest([library, _load(narrow)]).path
+        except (CompilerError, LibraryError) as error:
+            if compilation.stopped:
+                raise
+            _log.debug("Kernels are not compared: %s.", error)
+            return plain
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
@@ -149,6 +163,15 @@ def _load(path: Path) -> NativeLibrary:
     library = NativeLibrary(path)
     check(library)
     return library
+
+
+def _compiled(compilation: Compilation, scratch: Path, *flags: str) -> Path:
+    scratch.mkdir()
+    built = scratch / "kernels.so"
+    compilation.build(sorted(_SOURCES.glob("*.cpp")), built, scratch, *flags)
+    if not built.exists():
+        raise CompilerError(f"{compilation.command[0]} made no library")
+    return built
 
 
 def _roomy(cache: Path | None) -> Path:

@@ -52,13 +52,14 @@ class Compilation:
     _lock: Lock = field(default_factory=Lock)
     _stopped: bool = False
 
-    def build(self, sources: Sequence[Path], target: Path, scratch: Path) -> None:
+    def build(self, sources: Sequence[Path], target: Path, scratch: Path, *more: str) -> None:
         """Compile and link.
 
         :param scratch: an empty directory for what lies between.
+        :param more: flags after those that choose all instructions of this processor.
         :raises CompilerError: the compiler fails, hangs or was stopped.
         """
-        tuning = self._tuning(scratch)
+        tuning = (*self._tuning(scratch), *more)
 
         def compile_one(source: Path) -> str:
             product = str(scratch / f"{source.stem}.o")
@@ -67,6 +68,11 @@ class Compilation:
 
         objects = _each(compile_one, sources, self.jobs)
         self._run([*_COMMON, *tuning, "-shared", *objects, "-o", str(target)])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped."""
+        return self._stopped
 
     def stop(self) -> None:
         """End what is running."""

@@ -54,6 +54,8 @@ class NativeLibrary:
     """
 
     def __init__(self, path: Path) -> None:
+        #: The file.
+        self.path = path
         try:
             self.c = ctypes.CDLL(str(path))
             for name, (result, arguments) in _FUNCTIONS.items():
