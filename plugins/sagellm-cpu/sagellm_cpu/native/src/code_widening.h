@@ -16,7 +16,8 @@ struct GroupScale {
 };
 
 // The 128 that is in the bytes of kQ8 goes into the minimum: without a minimum of its own the
-// result is that of scale * code, because 128 * scale is exact.
+// result is that of scale * code, because 128 * scale is exact (and, where fma() rounds twice, off
+// by the rounding of scale * byte).
 template <int32_t kFormat>
 inline GroupScale group_scale(const Weight& weight, int64_t index) {
   GroupScale group = {lanes::load(weight.scales + index), lanes::set_float(0.0f)};
