@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from sagellm_core.contract import ModelDescription, ModelFormat, ModelNotFoundError
+from sagellm_torch.quantization import QuantizedWeight
 
 
 @runtime_checkable
@@ -33,6 +34,19 @@ class Checkpoint(Protocol):
         :raises ModelFormatError: there is no such tensor, or it cannot be read.
         :raises UnsupportedModelError: it is stored in a type that is not supported.
         """
+        ...
+
+    def codes(self, name: str) -> QuantizedWeight | None:
+        """A linear weight that is stored as codes with a scale for each group, just as it is.
+
+        Rows are in the order of :meth:`tensor`. ``None``: it is stored in another way.
+
+        :raises ModelFormatError: it cannot be read.
+        """
+        ...
+
+    def stored_type(self, name: str) -> str:
+        """The name of a tensor's type in the files, as ``Q6_K`` or ``BF16``."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from sagellm_core.contract import ModelFormatError, UnsupportedModelError
+from sagellm_torch.quantization import QuantizedWeight
 
 from .safetensors_header import check_length
 from .weight_files import read_json, weight_files
@@ -81,6 +82,16 @@ class SafetensorsCheckpoint:
                 hint="The file is damaged; fetch the model again.",
             ) from error
         return tensor.to(dtype)
+
+    def codes(self, name: str) -> QuantizedWeight | None:
+        """Nothing is stored as codes."""
+        return None
+
+    def stored_type(self, name: str) -> str:
+        """The name of a tensor's type in the files, as ``BF16``."""
+        stored = self._names[name]
+        kind: str = self._home[stored].get_slice(stored).get_dtype()
+        return kind
 
     def close(self) -> None:
         """Let go of the files. A tensor that was handed out keeps its own mapping."""

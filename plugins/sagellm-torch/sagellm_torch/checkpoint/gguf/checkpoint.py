@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from sagellm_core.contract import ModelFormatError
+from sagellm_torch.quantization import QuantizedWeight
 
+from .codes import READERS, CodeBuffers
 from .config import family_of, model_config
 from .dequantise import CHUNK_ELEMENTS, dequantise
 from .header import GGUFHeader, TensorEntry, read_header
@@ -73,12 +75,47 @@ class GGUFCheckpoint:
         tensor = self._read(entry, torch.float32 if shifted else dtype)
         if shifted:
             return tensor.sub_(1.0).to(dtype)
+        heads = self._permuted_heads(stored)
+        return tensor if heads is None else _unpermuted(tensor, heads, stored)
+
+    def _permuted_heads(self, stored: str) -> int | None:
+        """How many heads' rows are in ggml's order; ``None``: they are in that of Hugging Face."""
         if self._family.permuted and stored.startswith("blk."):
             if ".attn_q." in stored:
-                return _unpermuted(tensor, self.config["num_attention_heads"], stored)
+                return int(self.config["num_attention_heads"])
             if ".attn_k." in stored:
-                return _unpermuted(tensor, self.config["num_key_value_heads"], stored)
-        return tensor
+                return int(self.config["num_key_value_heads"])
+        return None
+
+    def stored_type(self, name: str) -> str:
+        """The type of a tensor in the file, as ``Q4_K``."""
+        return self._header.tensors[self._names[name]].type.name
+
+    def codes(self, name: str) -> QuantizedWeight | None:
+        """A weight's codes, scales and minima exactly as they are in the file.
+
+        ``None`` where its type has none that can be had without loss: it is to be asked for by
+        :meth:`tensor`.
+        """
+        stored = self._names.get(name)
+        entry = None if stored is None else self._header.tensors[stored]
+        if stored is None or entry is None or len(entry.shape) != 2:
+            return None
+        if entry.type.name not in READERS:
+            return None
+        buffers = CodeBuffers(entry.type.name, (entry.shape[0], entry.shape[1]))
+        count = entry.shape[0] * entry.shape[1] // entry.type.block_size
+
+        def share(first: int, last: int) -> None:
+            for chunk in self._chunks(entry, first, last - first):
+                buffers.add(first, chunk)
+                first += len(chunk)
+
+        self._share(count, entry.shape[0] * entry.shape[1], share)
+        heads = self._permuted_heads(stored)
+        if heads is None:
+            return buffers.weight
+        return buffers.weight.reordered(lambda rows: _unpermuted(rows, heads, stored))
 
     def close(self) -> None:
         """Close the file. Tensors that were handed out stay good."""
@@ -107,22 +144,27 @@ class GGUFCheckpoint:
     def _read(self, entry: TensorEntry, dtype: torch.dtype) -> torch.Tensor:
         out = torch.empty(entry.shape, dtype=dtype)
         blocks = out.view(-1, entry.type.block_size)
-        shares = torch.get_num_threads() if out.numel() >= _WORTH_SHARING else 1
-        cuts = [len(blocks) * share // shares for share in range(shares + 1)]
+        self._share(
+            len(blocks),
+            out.numel(),
+            lambda first, last: self._decode(entry, blocks[first:last], first),
+        )
+        return out
+
+    def _share(self, blocks: int, elements: int, work: Callable[[int, int], None]) -> None:
+        """Let threads do ``work`` from one block to another, if that is worth it."""
+        shares = torch.get_num_threads() if elements >= _WORTH_SHARING else 1
         if shares == 1:
-            self._decode(entry, blocks, 0)
-            return out
+            work(0, blocks)
+            return
+        cuts = [blocks * share // shares for share in range(shares + 1)]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(shares, "gguf")
-        tasks = [
-            self._threads.submit(self._decode, entry, blocks[first:last], first)
-            for first, last in pairwise(cuts)
-        ]
-        # All of them end before any error leaves: they write into `out`.
+        tasks = [self._threads.submit(work, first, last) for first, last in pairwise(cuts)]
+        # All of them end before any error leaves: they write into one tensor.
         wait(tasks)
         for task in tasks:
             task.result()
-        return out
 
     def _decode(self, entry: TensorEntry, blocks: torch.Tensor, first: int) -> None:
         """Fill ``blocks``, which are those of the tensor from number ``first`` on."""

@@ -43,7 +43,7 @@ def _q3_k(blocks: torch.Tensor, out: torch.Tensor) -> None:
     out.view(-1, 16, 16).mul_((halves(blocks, 108, 110) * scale).unsqueeze(-1))
 
 
-def _scale_min(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def scale_min(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Eight scales and minima of 6 bits from 12 bytes; both uint8 [n, 8]."""
     first, second, mixed = packed[:, :4], packed[:, 4:8], packed[:, 8:]
     scale = torch.cat((first & 63, (mixed & 15) | ((first >> 2) & 48)), dim=1)
@@ -53,7 +53,7 @@ def _scale_min(packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _affine(blocks: torch.Tensor, out: torch.Tensor) -> None:
     d = halves(blocks, 0, 4)
-    scale, minimum = _scale_min(blocks[:, 4:16])
+    scale, minimum = scale_min(blocks[:, 4:16])
     groups = out.view(-1, 8, 32)
     groups.mul_((d[:, :1] * scale).unsqueeze(-1)).sub_((d[:, 1:] * minimum).unsqueeze(-1))
 

@@ -1,0 +1,87 @@
+"""Rounding weights to few bits, without looking at any data."""
+
+from __future__ import annotations
+
+import torch
+
+from .quantized_weight import QuantizedWeight
+
+#: Inputs that share a scale of 4-bit weights.
+INT4_GROUP = 32
+#: Shares of a group's range that are tried: cutting off what lies outside makes steps smaller.
+_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8)
+#: Rows at a time: what lies between stays small.
+_ROWS = 1024
+
+
+def quantise_int8(weight: torch.Tensor, group: int | None = None) -> QuantizedWeight:
+    """To -127..127, symmetric, by the largest absolute value of each row or group.
+
+    :param weight: [out, in], of any floating type.
+    :param group: inputs that share a scale; by default all of a row.
+    """
+    out, inputs = weight.shape
+    group = group or inputs
+    codes = torch.empty(out, inputs, dtype=torch.int8)
+    scales = torch.empty(out, inputs // group)
+    for first in range(0, out, _ROWS):
+        part = weight[first : first + _ROWS].float().reshape(-1, inputs // group, group)
+        scale = part.abs().amax(-1).div_(127)
+        # A group of zeros has scale 0 and codes 0.
+        inverse = torch.where(scale > 0, scale.reciprocal(), 0.0)
+        scales[first : first + _ROWS] = scale
+        rounded = (part * inverse.unsqueeze(-1)).round_().clamp_(-127, 127)
+        codes[first : first + _ROWS] = rounded.view(-1, inputs).to(torch.int8)
+    return QuantizedWeight(bits=8, group=group, codes=codes, scales=scales)
+
+
+def quantise_int4(weight: torch.Tensor, group: int = INT4_GROUP) -> QuantizedWeight:
+    """To 0..15 with a scale and a minimum for each group, the range of least squared error.
+
+    :param weight: [out, in], of any floating type; ``in`` is a multiple of ``group``.
+    """
+    out, inputs = weight.shape
+    codes = torch.empty(out, inputs // 2, dtype=torch.uint8)
+    scales = torch.empty(out, inputs // group)
+    mins = torch.empty(out, inputs // group)
+    for first in range(0, out, _ROWS):
+        part = weight[first : first + _ROWS].float().reshape(-1, inputs // group, group)
+        rounded, scale, low = _best_range(part)
+        pairs = rounded.to(torch.uint8).view(-1, inputs // 2, 2)
+        codes[first : first + _ROWS] = pairs[..., 0] | pairs[..., 1] << 4
+        scales[first : first + _ROWS] = scale
+        mins[first : first + _ROWS] = low
+    return QuantizedWeight(bits=4, group=group, codes=codes, scales=scales, mins=mins)
+
+
+def _best_range(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes [r, g, group], scales and minima [r, g]."""
+    low, high = part.amin(-1), part.amax(-1)
+    middle, half = (high + low) / 2, (high - low) / 2
+    best = _rounded(part, low, high)
+    error = _error(part, *best)
+    for share in _SHARES[1:]:
+        tried = _rounded(part, middle - share * half, middle + share * half)
+        found = _error(part, *tried)
+        better = found < error
+        error = torch.where(better, found, error)
+        codes = torch.where(better.unsqueeze(-1), tried[0], best[0])
+        scale, least = (torch.where(better, tried[i], best[i]) for i in (1, 2))
+        best = codes, scale, least
+    return best
+
+
+def _rounded(
+    part: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    scale = (high - low) / 15
+    inverse = torch.where(scale > 0, scale.reciprocal(), 0.0).unsqueeze(-1)
+    codes = ((part - low.unsqueeze(-1)) * inverse).round_().clamp_(0, 15)
+    return codes, scale, low
+
+
+def _error(
+    part: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, low: torch.Tensor
+) -> torch.Tensor:
+    again = codes * scale.unsqueeze(-1) + low.unsqueeze(-1)
+    return (again - part).square_().sum(-1)
