@@ -13,7 +13,8 @@ namespace lanes {
 constexpr int kFewRows = 8;
 constexpr int kTallRows = 12, kWide = 2;
 
-constexpr int few_panels(int rows) { return rows == 1 ? 8 : rows <= 4 ? 4 : 2; }
+// Four even for one row: of more panels, scales and minimums would not stay in registers.
+constexpr int few_panels(int rows) { return rows <= 4 ? 4 : 2; }
 
 // Masked with all lanes, here and below, for the reason given at to_float().
 inline Bytes shift_right(Bytes value, unsigned bits) {

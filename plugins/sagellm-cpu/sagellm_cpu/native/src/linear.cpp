@@ -11,7 +11,7 @@ void linear(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Outpu
             int thread, int threads) {
   if (weight.arithmetic == kInt8) {
     linear_int8(weight, rows, y, ldy, output, thread, threads);
-  } else if (rows.rows <= few_rows()) {
+  } else if (rows.rows <= few_rows(weight.format)) {
     linear_float_few(weight, rows, y, ldy, output, thread, threads);
   } else {
     linear_float_many(weight, rows, y, ldy, output, thread, threads);

@@ -126,15 +126,20 @@ void all_tiles(const FloatLayer& layer, int64_t rows, int thread, int threads) {
   for (; panel < last; ++panel) tile<kFormat, kRows, 1>(layer, rows, panel);
 }
 
+// Where nothing has to be widened, the other kernel is as good from fewer rows on.
+constexpr int most_rows(int32_t format) {
+  return format == kF32 && lanes::kFewRows > 4 ? 4 : lanes::kFewRows;
+}
+
 // Tiles exist for 1, 2, 4 and 8 rows (and 6, where there are 8).
 template <int32_t kFormat>
 void linear_of(const FloatLayer& layer, int64_t rows, int thread, int threads) {
   if (rows == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
   if (rows == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
-  if constexpr (lanes::kFewRows >= 4) {
+  if constexpr (most_rows(kFormat) >= 4) {
     if (rows <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
   }
-  if constexpr (lanes::kFewRows >= 8) {
+  if constexpr (most_rows(kFormat) >= 8) {
     if (rows <= 6) return all_tiles<kFormat, 6>(layer, rows, thread, threads);
     if (rows <= 8) return all_tiles<kFormat, 8>(layer, rows, thread, threads);
   }
@@ -142,7 +147,7 @@ void linear_of(const FloatLayer& layer, int64_t rows, int thread, int threads) {
 
 }  // namespace
 
-int few_rows() { return lanes::kFewRows; }
+int few_rows(int32_t format) { return most_rows(format); }
 
 void linear_float_few(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Output output,
                       int thread, int threads) {

@@ -28,10 +28,10 @@ void pack_floats(int32_t format, int64_t out, int64_t in, int64_t first, int64_t
                  const void* source, void* packed_data);
 void unpack_floats_row(const Weight& weight, int64_t row, float* dst);
 
-// linear() in kFloat arithmetic, weights of any format. The first is for up to few_rows() rows and
-// widens weights in registers; the second, for any number, widens part of a panel into a buffer.
+// linear() in kFloat arithmetic, weights of any format. The first is for up to few_rows(format) rows
+// and widens weights in registers; the second, for any number, widens part of a panel into a buffer.
 // Both give the same bits.
-int few_rows();
+int few_rows(int32_t format);
 void linear_float_few(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Output output,
                       int thread, int threads);
 void linear_float_many(const Weight& weight, const Rows& rows, float* y, int64_t ldy,

@@ -33,7 +33,7 @@ _CALLABLE = """
 #include "linear_kernels.h"
 using namespace sagellm;
 extern "C" {
-int few() { return few_rows(); }
+int few(int format) { return few_rows(format); }
 #ifdef __FP_FAST_FMAF
 int fused() { return 1; }
 #else
@@ -175,10 +175,12 @@ class Kernels:
         self._c = ctypes.CDLL(str(library))
         for name in ("data_bytes", "scale_count"):
             getattr(self._c, name).restype = ctypes.c_size_t
-        #: Rows up to which there are kernels for few rows.
-        self.few_rows: int = self._c.few()
         #: Whether a multiplication and an addition are known to be rounded once.
         self.fused = bool(self._c.fused())
+
+    def few_rows(self, layer: Layer) -> int:
+        """Rows up to which there are kernels for few rows."""
+        return int(self._c.few(layer.format))
 
     def pack(self, layer: Layer, parts: int = 1) -> tuple[WeightStructure, list[object]]:
         """The packed layer, and what must live as long as it does."""

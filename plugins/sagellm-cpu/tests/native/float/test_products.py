@@ -68,7 +68,7 @@ def test_products_are_those_of_float64(kernels: Any, layer: Any, shape: dict[str
     more = {"threads": shape["threads"], "parts": shape["parts"], "onto": onto}
     got = kernels.linear(made, x, few=False, **more)
     _assert_close(got, made, x, 0.0 if onto is None else onto)
-    few = min(shape["rows"], kernels.few_rows)
+    few = min(shape["rows"], kernels.few_rows(made))
     more["onto"] = None if onto is None else onto[:few]
     assert np.array_equal(kernels.linear(made, x[:few], few=True, **more), got[:few])
 
@@ -106,7 +106,7 @@ def test_a_row_does_not_depend_on_its_company(
     together = kernels.linear(made, x, few=False)
     for rows in range(1, 32):
         assert np.array_equal(kernels.linear(made, x[:rows], few=False), together[:rows])
-        if rows <= kernels.few_rows:
+        if rows <= kernels.few_rows(made):
             for threads in (1, 2, 5):
                 alone = kernels.linear(made, x[:rows], few=True, threads=threads)
                 assert np.array_equal(alone, together[:rows])
