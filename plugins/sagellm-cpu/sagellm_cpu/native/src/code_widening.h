@@ -28,6 +28,17 @@ inline GroupScale group_scale(const Weight& weight, int64_t index) {
   return group;
 }
 
+// Bytes of the scales of one group of a panel.
+constexpr int64_t kScaleBytes = kPanel * static_cast<int64_t>(sizeof(float));
+
+// Asks for the scales, and minimums, that are `ahead` bytes further.
+inline void prefetch_scale(const Weight& weight, int64_t index, int64_t ahead) {
+  lanes::prefetch(reinterpret_cast<const char*>(weight.scales + index) + ahead);
+  if (weight.mins != nullptr) {
+    lanes::prefetch(reinterpret_cast<const char*>(weight.mins + index) + ahead);
+  }
+}
+
 // Weights of input kInput of a step.
 template <int32_t kFormat, int kInput>
 inline lanes::Floats widen_code(const lanes::Bytes& bytes, const GroupScale& group) {

@@ -9,18 +9,30 @@
 namespace sagellm {
 namespace {
 
-// How far ahead of its use a panel is asked for; towards its end, the beginning of the one that is
-// `panels` further.
-constexpr int64_t kAheadBytes = 2048;
+// How far ahead of their use weights and scales are asked for, in bytes.
+constexpr int64_t kAhead = 2048;
+constexpr int64_t kScalesAhead = 384;
 
-int64_t bytes_ahead(int64_t offset, int64_t panel_size, int panels) {
-  return offset + kAheadBytes < panel_size ? kAheadBytes
-                                           : kAheadBytes + (panels - 1) * panel_size;
+// The same where `size` is that of a panel: towards its end, what is asked for is the beginning of
+// the one that is `panels` further.
+inline int64_t reach(int64_t ahead, int64_t offset, int64_t size, int panels) {
+  return offset + ahead < size ? ahead : ahead + (panels - 1) * size;
+}
+
+// Sums that a loop adds to are its own, and copied when it is done: behind a reference they would
+// be written to memory after every addition.
+template <int kRows, int kPanels>
+inline void copy(const Sums<kRows, kPanels>& from, Sums<kRows, kPanels>& to) {
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kPanels; ++p) to[r][p] = from[r][p];
+  }
 }
 
 template <int32_t kFormat, int kRows, int kPanels>
 void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[kRows],
-                Sums<kRows, kPanels>& sums) {
+                Sums<kRows, kPanels>& all) {
+  Sums<kRows, kPanels> sums;
+  clear<kRows, kPanels>(sums);
   const int64_t in = layer.weight.in;
   const int64_t row_bytes = kPanel * number_bytes(kFormat);
   const uint8_t* numbers[kPanels];
@@ -29,13 +41,14 @@ void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[
   }
   for (int64_t k = 0; k < in; ++k) {
     lanes::Floats weights[kPanels];
-    const int64_t ahead = k * row_bytes + bytes_ahead(k * row_bytes, in * row_bytes, kPanels);
+    const int64_t ahead = k * row_bytes + reach(kAhead, k * row_bytes, in * row_bytes, kPanels);
     for (int p = 0; p < kPanels; ++p) {
       lanes::prefetch(numbers[p] + ahead);
       weights[p] = load_numbers<kFormat>(numbers[p], k);
     }
     add_products<kRows, kPanels>(sums, weights, x, k);
   }
+  copy<kRows, kPanels>(sums, all);
 }
 
 // The inputs kInput and following of one step.
@@ -52,14 +65,19 @@ inline void add_step(const lanes::Bytes (&bytes)[kPanels], const GroupScale (&gr
   }
 }
 
-// The last step where `in` ends within it.
+// The inputs from k on, fewer than a step has, of the last group.
 template <int32_t kFormat, int kRows, int kPanels>
-void add_part_of_step(const lanes::Bytes (&bytes)[kPanels], const GroupScale (&groups)[kPanels],
-                      const float* const (&x)[kRows], int64_t k, int64_t end,
-                      Sums<kRows, kPanels>& sums) {
+void add_part_of_step(const Weight& weight, int64_t panel, const float* const (&x)[kRows],
+                      int64_t k, Sums<kRows, kPanels>& sums) {
+  const int64_t group_count = groups_of(weight.in, weight.group);
   float widened[kPanels][step_inputs(kFormat) * kPanel];
-  for (int p = 0; p < kPanels; ++p) widen_step<kFormat>(bytes[p], groups[p], widened[p]);
-  for (int64_t first = k; k < end; ++k) {
+  for (int p = 0; p < kPanels; ++p) {
+    const uint8_t* const codes =
+        panel_codes(weight, panel + p) + k / step_inputs(kFormat) * kStepBytes;
+    const int64_t index = scale_index(panel + p, group_count, group_count - 1);
+    widen_step<kFormat>(lanes::load_codes(codes), group_scale<kFormat>(weight, index), widened[p]);
+  }
+  for (int64_t first = k; k < weight.in; ++k) {
     lanes::Floats weights[kPanels];
     for (int p = 0; p < kPanels; ++p) weights[p] = load_numbers<kF32>(widened[p], k - first);
     add_products<kRows, kPanels>(sums, weights, x, k);
@@ -68,32 +86,40 @@ void add_part_of_step(const lanes::Bytes (&bytes)[kPanels], const GroupScale (&g
 
 template <int32_t kFormat, int kRows, int kPanels>
 void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[kRows],
-               Sums<kRows, kPanels>& sums) {
+               Sums<kRows, kPanels>& all) {
+  constexpr int64_t kStep = step_inputs(kFormat);
   const Weight& weight = layer.weight;
   const int64_t group_count = groups_of(weight.in, weight.group);
+  const int64_t whole = weight.in / kStep * kStep;
+  const int64_t panel_size = panel_bytes(kFormat, weight.in);
   const uint8_t* codes[kPanels];
   for (int p = 0; p < kPanels; ++p) codes[p] = panel_codes(weight, panel + p);
+  Sums<kRows, kPanels> sums;
+  clear<kRows, kPanels>(sums);
   for (int64_t g = 0; g < group_count; ++g) {
     GroupScale groups[kPanels];
+    const int64_t scales_ahead =
+        reach(kScalesAhead, g * kScaleBytes, group_count * kScaleBytes, kPanels);
     for (int p = 0; p < kPanels; ++p) {
-      groups[p] = group_scale<kFormat>(weight, scale_index(panel + p, group_count, g));
+      const int64_t index = scale_index(panel + p, group_count, g);
+      prefetch_scale(weight, index, scales_ahead);
+      groups[p] = group_scale<kFormat>(weight, index);
     }
-    const int64_t end = std::min((g + 1) * weight.group, weight.in);
-    for (int64_t k = g * weight.group; k < end; k += step_inputs(kFormat)) {
+    const int64_t end = std::min((g + 1) * weight.group, whole);
+    for (int64_t k = g * weight.group; k < end; k += kStep) {
       lanes::Bytes bytes[kPanels];
-      const int64_t offset = k / step_inputs(kFormat) * kStepBytes;
-      const int64_t ahead =
-          offset + bytes_ahead(offset, panel_bytes(kFormat, weight.in), kPanels);
+      const int64_t offset = k / kStep * kStepBytes;
+      const int64_t ahead = offset + reach(kAhead, offset, panel_size, kPanels);
       for (int p = 0; p < kPanels; ++p) {
         lanes::prefetch(codes[p] + ahead);
         bytes[p] = lanes::load_codes(codes[p] + offset);
       }
-      if (k + step_inputs(kFormat) <= end) {
-        add_step<kFormat, 0, kRows, kPanels>(bytes, groups, x, k, sums);
-      } else {
-        add_part_of_step<kFormat, kRows, kPanels>(bytes, groups, x, k, end, sums);
-      }
+      add_step<kFormat, 0, kRows, kPanels>(bytes, groups, x, k, sums);
     }
+  }
+  copy<kRows, kPanels>(sums, all);
+  if (whole < weight.in) {
+    add_part_of_step<kFormat, kRows, kPanels>(weight, panel, x, whole, all);
   }
 }
 
@@ -102,7 +128,6 @@ void tile(const FloatLayer& layer, int64_t rows, int64_t panel) {
   const float* x[kRows];
   point_at_rows<kRows>(layer, 0, rows, x);
   Sums<kRows, kPanels> sums;
-  clear<kRows, kPanels>(sums);
   if constexpr (is_float_format(kFormat)) {
     add_floats<kFormat, kRows, kPanels>(layer, panel, x, sums);
   } else {
