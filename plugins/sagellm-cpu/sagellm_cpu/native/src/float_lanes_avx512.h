@@ -10,7 +10,7 @@
 namespace sagellm {
 namespace lanes {
 
-constexpr int kFewRows = 8;
+constexpr int kFewRows = 8, kFewPasses = 2;
 constexpr int kTallRows = 12, kWide = 2;
 
 // Four even for one row: of more panels, scales and minimums would not stay in registers.

@@ -124,16 +124,24 @@ void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[k
 }
 
 template <int32_t kFormat, int kRows, int kPanels>
-void tile(const FloatLayer& layer, int64_t rows, int64_t panel) {
+void tile(const FloatLayer& layer, int64_t row, int64_t rows, int64_t panel) {
   const float* x[kRows];
-  point_at_rows<kRows>(layer, 0, rows, x);
+  point_at_rows<kRows>(layer, row, rows, x);
   Sums<kRows, kPanels> sums;
   if constexpr (is_float_format(kFormat)) {
     add_floats<kFormat, kRows, kPanels>(layer, panel, x, sums);
   } else {
     add_codes<kFormat, kRows, kPanels>(layer, panel, x, sums);
   }
-  write_sums<kRows, kPanels>(layer, sums, 0, rows, panel);
+  write_sums<kRows, kPanels>(layer, sums, row, rows, panel);
+}
+
+// All rows of some panels, which are in the nearest caches after the first tile.
+template <int32_t kFormat, int kRows, int kPanels>
+void tiles(const FloatLayer& layer, int64_t rows, int64_t panel) {
+  for (int64_t row = 0; row < rows; row += kRows) {
+    tile<kFormat, kRows, kPanels>(layer, row, std::min<int64_t>(kRows, rows - row), panel);
+  }
 }
 
 template <int32_t kFormat, int kRows>
@@ -143,36 +151,40 @@ void all_tiles(const FloatLayer& layer, int64_t rows, int thread, int threads) {
   const int64_t last = panels * (thread + 1) / threads;
   int64_t panel = panels * thread / threads;
   for (; panel + kPanels <= last; panel += kPanels) {
-    tile<kFormat, kRows, kPanels>(layer, rows, panel);
+    tiles<kFormat, kRows, kPanels>(layer, rows, panel);
   }
   if constexpr (kPanels > 2) {
-    for (; panel + 2 <= last; panel += 2) tile<kFormat, kRows, 2>(layer, rows, panel);
+    for (; panel + 2 <= last; panel += 2) tiles<kFormat, kRows, 2>(layer, rows, panel);
   }
-  for (; panel < last; ++panel) tile<kFormat, kRows, 1>(layer, rows, panel);
+  for (; panel < last; ++panel) tiles<kFormat, kRows, 1>(layer, rows, panel);
 }
 
-// Where nothing has to be widened, the other kernel is as good from fewer rows on.
-constexpr int most_rows(int32_t format) {
+// Rows of the tallest tile. Where nothing has to be widened, the other kernel is as good from fewer
+// rows on.
+constexpr int tallest(int32_t format) {
   return format == kF32 && lanes::kFewRows > 4 ? 4 : lanes::kFewRows;
 }
 
 // Tiles exist for 1, 2, 4 and 8 rows (and 6, where there are 8).
 template <int32_t kFormat>
 void linear_of(const FloatLayer& layer, int64_t rows, int thread, int threads) {
-  if (rows == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
-  if (rows == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
-  if constexpr (most_rows(kFormat) >= 4) {
-    if (rows <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
+  const int64_t height = ceil_div(rows, ceil_div(rows, tallest(kFormat)));
+  if (height == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
+  if (height == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
+  if constexpr (tallest(kFormat) >= 4) {
+    if (height <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
   }
-  if constexpr (most_rows(kFormat) >= 8) {
-    if (rows <= 6) return all_tiles<kFormat, 6>(layer, rows, thread, threads);
-    if (rows <= 8) return all_tiles<kFormat, 8>(layer, rows, thread, threads);
+  if constexpr (tallest(kFormat) >= 8) {
+    if (height <= 6) return all_tiles<kFormat, 6>(layer, rows, thread, threads);
+    if (height <= 8) return all_tiles<kFormat, 8>(layer, rows, thread, threads);
   }
 }
 
 }  // namespace
 
-int few_rows(int32_t format) { return most_rows(format); }
+int few_rows(int32_t format) {
+  return tallest(format) * (format == kF32 ? 1 : lanes::kFewPasses);
+}
 
 void linear_float_few(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Output output,
                       int thread, int threads) {
