@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from sagellm_torch import (
+    Decoder,
     DenseLinear,
     DeviceAdapter,
     DeviceMemory,
     DTypeChoice,
     Linear,
     ResidualLinear,
+    StepDecoder,
 )
+from sagellm_torch.linear import EmbeddingTable, merge_biases
+from sagellm_torch.quantization import QuantizationPlan, QuantizedWeight
 
 from sagellm_core.contract import ConfigurationError
 
-from .footprint import tied_copy_bytes
+from .coded_linear import CodedLinear
+from .footprint import bytes_per_weight, tied_copy_bytes
 from .memory import read_memory
+from .native.kernels import NativeKernels
 from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
 
 _ROOT = Path("/")
+#: Parameters from which on a decoder's weights are rounded to 8 bits when the user did not say.
+_WORTH_ROUNDING = 50_000_000
 
 
 class CPUAdapter(DeviceAdapter):
     """Computes in float32, with as many threads as the process may use.
 
-    :param options: ``threads`` (at least 1).
-    :raises ConfigurationError: an option is unknown, or ``threads`` is not a positive integer.
+    :param options: ``threads`` (at least 1), ``native`` (``auto`` or ``off``: whether decoders
+        are computed by kernels that are compiled on this machine).
+    :param cache_dir: where compiled kernels are kept; ``None``: they are compiled each time.
+    :raises ConfigurationError: an option is unknown, or has a value that it cannot have.
     """
 
-    option_names = ("threads",)
+    option_names = ("threads", "native")
+    quantizations = ("int8", "int4")
     #: What a pass touches stays in the processor's caches. Measured on two cores of an AMD EPYC
     #: with a 22M-parameter encoder: 16,384 tokens a pass took 1.6 times as long.
     embedding_tokens = 1024
 
-    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, options: Mapping[str, Any] | None = None, cache_dir: Path | None = None
+    ) -> None:
         super().__init__("cpu", options)
         self.threads = self._threads()
         torch.set_num_threads(self.threads)
         self._packing = packing_available()
+        self._kernels = NativeKernels(cache_dir, self.threads) if self._wants_native() else None
+
+    def _wants_native(self) -> bool:
+        asked = self.options.get("native", "auto")
+        if asked not in ("auto", "off"):
+            raise ConfigurationError(
+                f"native={asked!r} is not valid.", hint="native is 'auto' or 'off'."
+            )
+        return bool(asked == "auto")
 
     def _threads(self) -> int:
         asked = self.options.get("threads")
@@ -77,6 +99,77 @@ class CPUAdapter(DeviceAdapter):
             return DenseLinear(weight, bias, shared=shared)
         return PackedLinear(weight, bias)
 
+    def decoder_linear(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """For the native kernels, once they are there; before that for oneDNN."""
+        if self._kernels is not None:
+            native = self._kernels.linear(weights, merge_biases(biases))
+            if native is not None:
+                return native
+        return self.merged_linear(weights, biases)
+
+    def quantized_linear(
+        self,
+        weights: Sequence[QuantizedWeight],
+        biases: Sequence[torch.Tensor | None],
+        *,
+        exact: bool,
+    ) -> Linear:
+        """For the native kernels; before they are there it computes with numbers."""
+        bias = merge_biases(biases)
+        if self._kernels is not None:
+            native = self._kernels.quantized_linear(weights, bias, exact=exact)
+            if native is not None:
+                return native
+        numbers = self.merged_linear([weight.dequantise() for weight in weights], biases)
+        if not self._converts:
+            return numbers
+        return CodedLinear(weights, bias, numbers, exact=exact)
+
+    def tied_linear(
+        self, weight: torch.Tensor | QuantizedWeight, *, exact: bool
+    ) -> tuple[EmbeddingTable, Linear]:
+        """One packed weight for both, once the native kernels are there."""
+        if self._kernels is not None:
+            native = self._kernels.tied_linear(weight, exact=exact)
+            if native is not None:
+                return native
+        table, head = super().tied_linear(weight, exact=exact)
+        if isinstance(weight, QuantizedWeight) and self._converts:
+            head = CodedLinear([weight], None, head, exact=exact)
+        return table, head
+
+    @property
+    def keeps_codes(self) -> bool:
+        """Where the kernels are, or will be, that compute with them."""
+        return self._converts
+
+    @property
+    def _converts(self) -> bool:
+        """Whether the native kernels are there, or on their way."""
+        return self._kernels is not None and self._kernels.problem is None
+
+    def default_quantization(self, parameters: int) -> str:
+        """8 bits where that is faster; small models are fast enough to be exact."""
+        return "int8" if self._converts and parameters >= _WORTH_ROUNDING else "none"
+
+    def bytes_per_weight(self, dtype: torch.dtype, plan: QuantizationPlan, stored: str) -> float:
+        """Packed for the native kernels; until they are there, beside floats."""
+        ready = self._kernels is not None and self._kernels.pool is not None
+        return bytes_per_weight(
+            plan.name, stored, native=ready, codes=plan.takes_codes and self._converts
+        )
+
+    @property
+    def kernel_notes(self) -> Sequence[str]:
+        """Whether the native kernels compute."""
+        return () if self._kernels is None else (self._kernels.note(),)
+
+    def fuse_decoder(self, decoder: Decoder) -> StepDecoder | None:
+        """All of a step in one native call, as soon as there is a library."""
+        return None if self._kernels is None else self._kernels.fuse(decoder)
+
     def activated_linear(
         self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str
     ) -> Linear:
@@ -106,7 +199,9 @@ class CPUAdapter(DeviceAdapter):
         return -(-count // step) * step
 
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
-        """A packed copy of a tied output layer stands beside the embedding."""
+        """A packed copy of a tied output layer stands beside the embedding, but for native ones."""
+        if self._kernels is not None and self._kernels.pool is not None:
+            return 0
         return tied_copy_bytes(weight_bytes) if shared and self._packing else 0
 
     def _packs(self, weight_bytes: int, *, shared: bool) -> bool:

@@ -26,6 +26,37 @@ def tied_copy_bytes(embedding_bytes: int) -> int:
     return embedding_bytes if embedding_bytes <= LARGEST_TIED_COPY else 0
 
 
+#: Bytes a weight of 4-bit codes, and of 8-bit codes with minima, each with float32 scales for 32.
+_CODES4, _CODES8 = 0.5 + 8 / 32, 1 + 8 / 32
+#: One scale a row.
+_ROWS8 = 1.02
+_KEPT = {"Q4_0": _CODES4, "Q4_1": _CODES4, "Q4_K": _CODES4}
+_KEPT |= dict.fromkeys(("Q8_0", "Q5_0", "Q5_1", "Q5_K"), _CODES8)
+_HALVES = ("F16", "BF16")
+
+
+def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: bool) -> float:
+    """Bytes that each weight of a decoder's layers takes.
+
+    :param quantization: ``none``, ``int8`` or ``int4``.
+    :param stored: the type in the checkpoint, as ``Q4_K``.
+    :param native: packed for the native kernels; else floats stand beside the codes, if any.
+    :param codes: whether codes are kept at all.
+    """
+    kept = _KEPT.get(stored)
+    if quantization == "int4" and kept != _CODES4:
+        few = _CODES4
+    elif kept is None:
+        few = {"int8": _CODES8 if stored.startswith(("Q", "I")) else _ROWS8}.get(quantization, 0)
+    else:
+        few = kept
+    if not native:
+        return BYTES_PER_ELEMENT + (few if codes else 0)
+    if few:
+        return few
+    return 2 if stored in _HALVES else BYTES_PER_ELEMENT
+
+
 def bytes_needed(model: ModelDescription) -> int | None:
     """Weights, and a minimal KV cache for a native decoder; ``None`` where that cannot be told.
 

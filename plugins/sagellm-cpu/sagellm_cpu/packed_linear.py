@@ -61,6 +61,16 @@ class PackedLinear:
         self._forward = torch.ops.mkldnn._linear_pointwise.default
 
     @property
+    def weight(self) -> torch.Tensor:
+        """The weight as it was, [out, in]: a copy."""
+        return self._packed.to_dense()
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """[out], or ``None``."""
+        return self._bias
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the packed weight."""
         return self._nbytes

@@ -89,12 +89,12 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
 def sagellm_load_model(
     model: ModelDescription, device: DeviceInfo, options: LoadOptions
 ) -> LoadedModel:
-    """Load the weights in float32."""
+    """Load the weights."""
     from sagellm_torch import load_model
 
     from .adapter import CPUAdapter
 
-    return load_model(model, CPUAdapter(options.provider_options), options)
+    return load_model(model, CPUAdapter(options.provider_options, options.cache_dir), options)
 
 
 @hookimpl

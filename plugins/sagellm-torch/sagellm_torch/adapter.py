@@ -20,7 +20,17 @@ from .attention import AttentionConfig, GatherWorkspace
 from .embedding.full_attention import attend_full
 from .embedding.pack import Group
 from .kv_cache import CacheShape, KVCache
-from .linear import ActivatedLinear, AddedLinear, DenseLinear, Linear, ResidualLinear, merge
+from .linear import (
+    ActivatedLinear,
+    AddedLinear,
+    DenseEmbedding,
+    DenseLinear,
+    EmbeddingTable,
+    Linear,
+    ResidualLinear,
+    merge,
+)
+from .quantization import QuantizationPlan, QuantizedWeight
 from .rotary import rotate
 from .step import DecodeStep, PrefillStep
 
@@ -62,6 +72,8 @@ class DeviceAdapter:
 
     #: Provider options that this device knows, by name.
     option_names: Sequence[str] = ()
+    #: What users may ask for by ``quantization``, beside ``none``: of ``int8`` and ``int4``.
+    quantizations: Sequence[str] = ()
     #: Tokens that go through the model in one pass of embedding; a longer text goes alone.
     embedding_tokens: int = 16_384
 
@@ -130,6 +142,65 @@ class DeviceAdapter:
         """Prepare several layers over one input (q/k/v, gate/up) as one."""
         weight, bias = merge(weights, biases)
         return self.linear(weight, bias)
+
+    def decoder_linear(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """Prepare a decoder's layer, or several over one input as one.
+
+        Apart from :meth:`merged_linear`, which encoders use, for devices that compute whole
+        decoder steps in their own way.
+        """
+        return self.merged_linear(weights, biases)
+
+    def quantized_linear(
+        self,
+        weights: Sequence[QuantizedWeight],
+        biases: Sequence[torch.Tensor | None],
+        *,
+        exact: bool,
+    ) -> Linear:
+        """Prepare a decoder's layer of few bits, or several over one input as one.
+
+        By default it keeps the numbers that the codes stand for, in float32.
+
+        :param weights: of equal bits and groups, on the device.
+        :param exact: inputs stay floats. Else the device may round them to int8, with a scale
+            for each row or group.
+        """
+        return self.decoder_linear([weight.dequantise() for weight in weights], biases)
+
+    def tied_linear(
+        self, weight: torch.Tensor | QuantizedWeight, *, exact: bool
+    ) -> tuple[EmbeddingTable, Linear]:
+        """Prepare a weight, [vocab, hidden], that is both embedding and output layer.
+
+        :param exact: as for :meth:`quantized_linear`.
+        """
+        table = weight.dequantise() if isinstance(weight, QuantizedWeight) else weight
+        return DenseEmbedding(table), self.linear(table, None, shared=True)
+
+    @property
+    def keeps_codes(self) -> bool:
+        """Whether weights that are stored as codes (GGUF) come to :meth:`quantized_linear` also
+        under the quantization ``none``. Else they come as numbers."""
+        return False
+
+    def default_quantization(self, parameters: int) -> str:
+        """What becomes of a decoder when the user did not say: ``none``, or one it has."""
+        return "none"
+
+    def bytes_per_weight(self, dtype: torch.dtype, plan: QuantizationPlan, stored: str) -> float:
+        """How much memory a decoder's weights take, each.
+
+        :param stored: the type that most of them have in the checkpoint, as ``BF16``.
+        """
+        return dtype.itemsize
+
+    @property
+    def kernel_notes(self) -> Sequence[str]:
+        """Sentences for the user about what computes a decoder now."""
+        return ()
 
     def activated_linear(
         self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str

@@ -106,7 +106,7 @@ class Decoder:
 
     def _hidden(self, step: PrefillStep | DecodeStep, cache: KVCache) -> torch.Tensor | None:
         config, weights = self.config, self._weights
-        hidden = F.embedding(step.tokens, weights.embedding)  # [T, H]
+        hidden = weights.embedding.lookup(step.tokens)  # [T, H]
         if config.embedding_scale != 1.0:
             # Gemma rounds the factor to the type of the embeddings.
             hidden = hidden * torch.tensor(config.embedding_scale, dtype=hidden.dtype)

@@ -22,6 +22,27 @@ class Linear(Protocol):
         ...
 
 
+class EmbeddingTable(Protocol):
+    """The rows of tokens, in whatever form a device keeps them."""
+
+    def lookup(self, tokens: torch.Tensor) -> torch.Tensor:
+        """[T] -> [T, hidden], in the type that the device computes in."""
+        ...
+
+
+class DenseEmbedding:
+    """An embedding over a plain table, [vocab, hidden]."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: torch.Tensor) -> None:
+        self.table = table
+
+    def lookup(self, tokens: torch.Tensor) -> torch.Tensor:
+        """[T] -> [T, hidden]."""
+        return F.embedding(tokens, self.table)
+
+
 class ResidualLinear(Protocol):
     """A linear layer that adds its product to what is there already."""
 
@@ -80,6 +101,16 @@ class DenseLinear:
         self._shared = shared
 
     @property
+    def weight(self) -> torch.Tensor:
+        """[out, in]."""
+        return self._weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """[out], or ``None``."""
+        return self._bias
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the weight, unless it is shared."""
         return 0 if self._shared else self._weight.nbytes
@@ -99,8 +130,13 @@ def merge(
     :returns: [sum of out_i, in] and [sum of out_i].
     """
     weight = weights[0] if len(weights) == 1 else torch.cat(tuple(weights))
+    return weight, merge_biases(biases)
+
+
+def merge_biases(biases: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """The biases of merged layers, [sum of out_i]; ``None`` where none has one."""
     present = [bias for bias in biases if bias is not None]
     if not present:
-        return weight, None
-    assert len(present) == len(weights), "either all merged layers have a bias or none"
-    return weight, present[0] if len(present) == 1 else torch.cat(present)
+        return None
+    assert len(present) == len(biases), "either all merged layers have a bias or none"
+    return present[0] if len(present) == 1 else torch.cat(present)

@@ -18,16 +18,22 @@ from sagellm_core.contract import (
 )
 
 from .adapter import DTYPES, DeviceAdapter, DTypeChoice
-from .architecture import is_encoder, read_decoder_config, read_encoder_config
+from .architecture import DecoderConfig, is_encoder, read_decoder_config, read_encoder_config
 from .broad import check_broad, is_broad
 from .broad.model import BroadModel
-from .checkpoint import open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .decoder import Decoder
 from .memory_errors import is_memory_error
 from .model import DecoderModel, EncoderModel, TorchModel
+from .quantization import QuantizationPlan
 from .tokenization import load_tokenizer
 from .tokenization.tokenizer import FastTokenizer
 from .weights import HEAD, load_weights
+
+#: What ``quantization`` may be, beside ``none``; a device offers some of it.
+_QUANTIZATIONS = ("int8", "int4")
+#: A weight whose type stands for most others'.
+_TYPICAL = "model.layers.0.mlp.down_proj.weight"
 
 
 def load_model(
@@ -41,7 +47,7 @@ def load_model(
     :raises ModelFormatError: files or tensors are missing, damaged or of a wrong shape.
     :raises InsufficientMemoryError: the weights do not fit; found out before reading them.
     """
-    _check_options(options)
+    _check_options(options, adapter)
     if description.format is ModelFormat.SAFETENSORS and is_encoder(description.model_type):
         return _load_encoder(description, adapter, options)
     if description.format is ModelFormat.SAFETENSORS and is_broad(description.model_type):
@@ -59,12 +65,11 @@ def _load_decoder(
         count = config.parameter_count
         if not config.tie_word_embeddings and HEAD not in checkpoint.names():
             count -= config.embedding_count
-        total = count * choice.dtype.itemsize
-        head = config.embedding_count * choice.dtype.itemsize
-        copies = adapter.linear_copies(head, shared=config.tie_word_embeddings)
-        _check_memory(description, adapter, choice.dtype, total + copies)
-        with _loading(description, options, total) as report:
-            weights = load_weights(checkpoint, config, adapter, choice.dtype, report)
+        plan = _plan(options, adapter, count)
+        needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
+        _check_memory(description, adapter, _kept_as(choice.dtype, plan), needed)
+        with _loading(description, options, count * choice.dtype.itemsize) as report:
+            weights = load_weights(checkpoint, config, adapter, choice.dtype, plan, report)
         eos = _eos_token_ids(checkpoint.generation_config, checkpoint.config)
     finally:
         checkpoint.close()
@@ -75,8 +80,32 @@ def _load_decoder(
         adapter=adapter,
         dtype=choice.dtype,
         eos_token_ids=eos,
-        notes=(choice.note,) if choice.note else (),
+        notes=(*((choice.note,) if choice.note else ()), *plan.notes()),
+        quantization=plan.used,
     )
+
+
+def _plan(options: LoadOptions, adapter: DeviceAdapter, parameters: int) -> QuantizationPlan:
+    name = options.quantization or adapter.default_quantization(parameters)
+    return QuantizationPlan(name, keeps_codes=adapter.keeps_codes)
+
+
+def _bytes(
+    checkpoint: Checkpoint,
+    config: DecoderConfig,
+    count: int,
+    adapter: DeviceAdapter,
+    dtype: torch.dtype,
+    plan: QuantizationPlan,
+) -> int:
+    """What the weights take, about: scales, biases and norms are few."""
+    stored = checkpoint.stored_type(_TYPICAL) if _TYPICAL in checkpoint.names() else ""
+    each = adapter.bytes_per_weight(dtype, plan, stored)
+    head = config.embedding_count * dtype.itemsize
+    if config.tie_word_embeddings:
+        return int(count * each) + adapter.linear_copies(head, shared=True)
+    # An embedding of its own is looked up in, and kept as it is.
+    return int((count - config.embedding_count) * each) + head
 
 
 def _load_encoder(
@@ -93,7 +122,7 @@ def _load_encoder(
         recipe = read_recipe(description, default_pooling=ENCODER_POOLING)
         choice = _choose_dtype(description, adapter, options)
         total = config.parameter_count * choice.dtype.itemsize
-        _check_memory(description, adapter, choice.dtype, total)
+        _check_memory(description, adapter, _name(choice.dtype), total)
         with _loading(description, options, total) as report:
             weights = load_encoder_weights(checkpoint, config, adapter, choice.dtype, report)
     finally:
@@ -122,7 +151,7 @@ def _load_broad(
         raise UnsupportedOptionError(
             f"quantization={options.quantization!r} is not offered for {description.model_type!r} "
             "models, which run through transformers.",
-            hint="Leave it out.",
+            hint="Leave it out, or pass none.",
         )
     # Opened for what it refuses: pickles, damaged, incomplete and quantised files.
     checkpoint = open_checkpoint(description)
@@ -130,7 +159,7 @@ def _load_broad(
     checkpoint.close()
     choice = _choose_dtype(description, adapter, options)
     total = (description.parameter_count or 0) * choice.dtype.itemsize
-    _check_memory(description, adapter, choice.dtype, total)
+    _check_memory(description, adapter, _name(choice.dtype), total)
     with _loading(description, options, total):
         decoder = load_broad_decoder(description, adapter, choice.dtype)
     return BroadModel(
@@ -171,30 +200,48 @@ def _choose_dtype(
     return adapter.choose_dtype(options.dtype, DTYPES.get(description.weight_dtype))
 
 
-def _check_options(options: LoadOptions) -> None:
+def _check_options(options: LoadOptions, adapter: DeviceAdapter) -> None:
     if options.dtype != "auto" and options.dtype not in DTYPES:
         raise ConfigurationError(
             f"dtype={options.dtype!r} is not known.",
             hint=f"dtype is one of: auto, {', '.join(DTYPES)}.",
         )
-    if options.quantization not in (None, "none"):
+    asked = options.quantization
+    if asked in (None, "none"):
+        return
+    if asked not in _QUANTIZATIONS:
+        raise ConfigurationError(
+            f"quantization={asked!r} is not known.",
+            hint=f"quantization is one of: none, {', '.join(_QUANTIZATIONS)}.",
+        )
+    if asked not in adapter.quantizations:
+        offered = ", ".join(("none", *adapter.quantizations))
         raise UnsupportedOptionError(
-            f"quantization={options.quantization!r} is not offered by this provider.",
-            hint="Leave it out; a GGUF file is loaded as it is.",
+            f"quantization={asked!r} is not offered by this provider.",
+            hint=f"It offers: {offered}. A GGUF file is loaded as it is.",
         )
 
 
 def _check_memory(
-    description: ModelDescription, adapter: DeviceAdapter, dtype: torch.dtype, needed: int
+    description: ModelDescription, adapter: DeviceAdapter, kept_as: str, needed: int
 ) -> None:
     memory = adapter.memory()
     if memory is not None and needed > memory.free:
+        smaller = [name for name in adapter.quantizations if name != kept_as]
+        asked = f", or pass quantization={smaller[-1]!r}" if smaller else ""
         raise InsufficientMemoryError(
-            f"{description.reference!r} needs {_gib(needed)} for its weights in "
-            f"{str(dtype).removeprefix('torch.')}; {_gib(memory.free)} of {_gib(memory.total)} "
-            "are free.",
-            hint="Free memory, or use a smaller model.",
+            f"{description.reference!r} needs {_gib(needed)} for its weights in {kept_as}; "
+            f"{_gib(memory.free)} of {_gib(memory.total)} are free.",
+            hint=f"Free memory{asked}, or use a smaller model.",
         )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kept_as(dtype: torch.dtype, plan: QuantizationPlan) -> str:
+    return _name(dtype) if plan.exact else plan.name
 
 
 def _gib(count: int) -> str:

@@ -30,7 +30,9 @@ class TorchModel:
         max_model_len: int,
         eos_token_ids: frozenset[int] = frozenset(),
         notes: tuple[str, ...] = (),
+        quantization: str = "none",
     ) -> None:
+        self._quantization = quantization
         self._description = description
         self._tokenizer = tokenizer
         self._adapter = adapter
@@ -71,8 +73,8 @@ class TorchModel:
 
     @property
     def quantization(self) -> str:
-        """Weights are kept as they compute."""
-        return "none"
+        """``none``, ``int8``, ``int4``, or the types of a file that were kept, as ``q4_1``."""
+        return self._quantization
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,6 +109,7 @@ class DecoderModel(TorchModel):
         dtype: torch.dtype,
         eos_token_ids: frozenset[int],
         notes: tuple[str, ...],
+        quantization: str = "none",
     ) -> None:
         super().__init__(
             description=description,
@@ -116,10 +119,16 @@ class DecoderModel(TorchModel):
             max_model_len=decoder.config.max_position_embeddings,
             eos_token_ids=eos_token_ids,
             notes=notes,
+            quantization=quantization,
         )
         self._decoder: StepDecoder | None = decoder
         self._config = decoder.config
         self._generates = decoder.has_head
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Decisions a user would want to know; which kernels compute may change while it runs."""
+        return (*self._notes, *self._adapter.kernel_notes)
 
     @property
     def generates(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +13,14 @@ from sagellm_core.contract import UnsupportedModelError
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig
 from .checkpoint import Checkpoint
-from .linear import Linear
+from .linear import DenseEmbedding, EmbeddingTable, Linear
+from .quantization import Part, QuantizationPlan, QuantizedWeight, alike
 from .rotary import interleave_pairs
 from .tensor_reader import TensorReader
 
 #: The output layer, which checkpoints of base models do not have.
 HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
 #: Buffers of old checkpoints that are computed, not loaded.
 _COMPUTED = re.compile(r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.masked_bias$")
 
@@ -41,12 +43,11 @@ class LayerWeights:
     qk_norm: torch.Tensor | None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, weakref_slot=True)
 class DecoderWeights:
     """All weights of a model, on the device."""
 
-    #: [vocab, hidden].
-    embedding: torch.Tensor
+    embedding: EmbeddingTable
     layers: list[LayerWeights]
     final_norm: torch.Tensor
     #: ``None``: the checkpoint has no output layer, so the model only embeds.
@@ -58,27 +59,29 @@ def load_weights(
     config: DecoderConfig,
     adapter: DeviceAdapter,
     dtype: torch.dtype,
+    plan: QuantizationPlan,
     on_bytes: Callable[[int], None],
 ) -> DecoderWeights:
     """Read every tensor that the decoder needs, one at a time, and prepare it for the device.
 
+    :param plan: what becomes of the linear layers' weights.
     :param on_bytes: told the bytes of each tensor as it is read.
     :raises ModelFormatError: a tensor is missing, or its shape is not what the config says.
     :raises UnsupportedModelError: the layers have tensors that the decoder has no use for, so
         they are of another architecture than the config says.
     """
-    reader = _Reader(checkpoint, config, adapter, dtype, on_bytes)
-    embedding = reader.take("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+    reader = _Reader(checkpoint, config, adapter, dtype, plan, on_bytes)
+    size = config.vocab_size, config.hidden_size
+    embedding: EmbeddingTable
+    head: Linear | None
+    if config.tie_word_embeddings:
+        embedding, head = adapter.tied_linear(reader.tied(EMBEDDING, *size), exact=plan.exact)
+        reader.used.add(HEAD)
+    else:
+        embedding = DenseEmbedding(reader.take(EMBEDDING, *size))
+        head = reader.head(*size) if HEAD in reader.names else None
     layers = [reader.layer(index) for index in range(config.num_layers)]
     final_norm = reader.norm("model.norm")
-    if config.tie_word_embeddings:
-        reader.used.add(HEAD)
-        head: Linear | None = adapter.linear(embedding, None, shared=True)
-    elif HEAD not in reader.names:
-        head = None
-    else:
-        weight = reader.take(HEAD, config.vocab_size, config.hidden_size)
-        head = adapter.linear(weight, None)
     _refuse_leftovers(reader.names, reader.used, config)
     return DecoderWeights(embedding=embedding, layers=layers, final_norm=final_norm, head=head)
 
@@ -109,10 +112,12 @@ class _Reader(TensorReader):
         config: DecoderConfig,
         adapter: DeviceAdapter,
         dtype: torch.dtype,
+        plan: QuantizationPlan,
         on_bytes: Callable[[int], None],
     ) -> None:
         super().__init__(checkpoint, adapter, dtype, on_bytes)
         self._config = config
+        self._plan = plan
 
     def norm(self, prefix: str, size: int | None = None) -> torch.Tensor:
         """A norm's weight, ready to multiply with."""
@@ -152,39 +157,77 @@ class _Reader(TensorReader):
             else None,
         )
 
+    def head(self, vocab: int, hidden: int) -> Linear:
+        """The output layer."""
+        return self._linear([self._weight(HEAD, vocab, hidden, head=True)], [None])
+
+    def tied(self, name: str, vocab: int, hidden: int) -> Part:
+        """The weight that is both embedding and output layer."""
+        return self._weight(name, vocab, hidden, head=True)
+
+    def _weight(self, name: str, out: int, inputs: int, *, head: bool = False) -> Part:
+        weight: Part | None = None
+        if self._plan.takes_codes:
+            weight = self.take_codes(name, out, inputs)
+        if weight is None:
+            weight = self.take(name, out, inputs)
+        return self._plan.part(weight, self.stored_type(name), head=head)
+
+    def _linear(self, parts: Sequence[Part], biases: Sequence[torch.Tensor | None]) -> Linear:
+        weights = alike(parts)
+        first = weights[0]
+        if isinstance(first, QuantizedWeight):
+            coded = [weight for weight in weights if isinstance(weight, QuantizedWeight)]
+            return self._adapter.quantized_linear(coded, biases, exact=self._plan.exact)
+        plain = [weight for weight in weights if isinstance(weight, torch.Tensor)]
+        return self._adapter.decoder_linear(plain, biases)
+
     def _plain(self, prefix: str, out_size: int, in_size: int, *, bias: bool) -> Linear:
-        weight = self.take(f"{prefix}.weight", out_size, in_size)
-        return self._adapter.linear(weight, self._bias(prefix, out_size, bias))
+        weight = self._weight(f"{prefix}.weight", out_size, in_size)
+        return self._linear([weight], [self._bias(prefix, out_size, bias)])
 
     def _bias(self, prefix: str, size: int, wanted: bool) -> torch.Tensor | None:
         return self.take(f"{prefix}.bias", size) if wanted else None
 
     def _qkv(self, prefix: str, rotary_dim: int) -> Linear:
         config = self._config
-        sizes = (config.query_size, config.kv_size, config.kv_size)
+        sizes = [config.query_size, config.kv_size, config.kv_size]
+        weights: list[Part]
         if f"{prefix}.qkv_proj.weight" in self.names:
-            fused = self.take(f"{prefix}.qkv_proj.weight", sum(sizes), config.hidden_size)
-            weights = list(torch.split(fused, list(sizes)))
+            fused = self._weight(f"{prefix}.qkv_proj.weight", sum(sizes), config.hidden_size)
+            weights = list(
+                fused.split(sizes)
+                if isinstance(fused, QuantizedWeight)
+                else torch.split(fused, sizes)
+            )
             fused_bias = self._bias(f"{prefix}.qkv_proj", sum(sizes), config.qkv_bias)
             biases: list[torch.Tensor | None] = [None] * 3
             if fused_bias is not None:
-                biases = list(torch.split(fused_bias, list(sizes)))
+                biases = list(torch.split(fused_bias, sizes))
         else:
             parts = [f"{prefix}.{name}_proj" for name in "qkv"]
             weights = [
-                self.take(f"{part}.weight", size, config.hidden_size)
+                self._weight(f"{part}.weight", size, config.hidden_size)
                 for part, size in zip(parts, sizes, strict=True)
             ]
             biases = [
                 self._bias(part, size, config.qkv_bias)
                 for part, size in zip(parts, sizes, strict=True)
             ]
+
+        def interleaved(rows: torch.Tensor) -> torch.Tensor:
+            return interleave_pairs(rows, config.head_dim, rotary_dim)
+
         for i in (0, 1):  # queries and keys; values are not rotated
-            weights[i] = interleave_pairs(weights[i], config.head_dim, rotary_dim)
-            bias = biases[i]
+            weight, bias = weights[i], biases[i]
+            weights[i] = (
+                weight.reordered(interleaved)
+                if isinstance(weight, QuantizedWeight)
+                else interleaved(weight)
+            )
             if bias is not None:
-                biases[i] = interleave_pairs(bias, config.head_dim, rotary_dim)
-        return self._adapter.merged_linear(weights, biases)
+                biases[i] = interleaved(bias)
+        return self._linear(weights, biases)
 
     def _gate_up(self, prefix: str) -> Linear:
         config = self._config
@@ -194,9 +237,9 @@ class _Reader(TensorReader):
                 f"{prefix}.gate_up_proj", 2 * size, config.hidden_size, bias=config.mlp_bias
             )
         parts = [f"{prefix}.gate_proj", f"{prefix}.up_proj"]
-        weights = [self.take(f"{part}.weight", size, config.hidden_size) for part in parts]
+        weights = [self._weight(f"{part}.weight", size, config.hidden_size) for part in parts]
         biases = [self._bias(part, size, config.mlp_bias) for part in parts]
-        return self._adapter.merged_linear(weights, biases)
+        return self._linear(weights, biases)
 
     def _qk_norm(self, prefix: str, rope: int) -> torch.Tensor:
         config = self._config

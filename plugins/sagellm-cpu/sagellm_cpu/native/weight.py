@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 import torch
+from sagellm_torch.quantization import QuantizedWeight
 
 from .library import NativeLibrary
 from .structures import WeightStructure
@@ -34,6 +35,10 @@ _DENSE = {
     torch.float16: Format.FLOAT16,
     torch.bfloat16: Format.BFLOAT16,
 }
+
+
+#: Inputs whose products of 8-bit codes can be summed in int32: ``linear.h``.
+LONGEST_GROUP = 131_072
 
 
 class NativeWeight:
@@ -119,6 +124,55 @@ class NativeWeight:
             ctypes.byref(self.structure), rows.data_ptr(), rows.numel(), out.data_ptr()
         )
         return out
+
+
+def pack_codes(
+    library: NativeLibrary,
+    parts: Sequence[QuantizedWeight],
+    bias: torch.Tensor | None,
+    *,
+    exact: bool,
+) -> NativeWeight:
+    """Weights of few bits, alike in bits, group and minima, one below the other.
+
+    :param exact: inputs stay floats; else they are rounded to int8, one scale for each group.
+    """
+    first = parts[0]
+    out, inputs = sum(part.shape[0] for part in parts), first.shape[1]
+    # Sums of products of a group are int32: a longer row computes in floats.
+    exact = exact or first.group > LONGEST_GROUP
+    weight = NativeWeight(
+        library,
+        Format.CODES4 if first.bits == 4 else Format.CODES8,
+        Arithmetic.FLOAT if exact else Arithmetic.INT8,
+        (out, inputs, first.group),
+        codes=True,
+        mins=first.mins is not None,
+        bias=bias,
+    )
+    row = 0
+    for part in parts:
+        weight.fill(row, part.codes, part.scales, part.mins)
+        row += part.shape[0]
+    return weight
+
+
+def narrowest(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same numbers in the smallest type that holds all of them exactly.
+
+    Most checkpoints are published in a type of 16 bits. Widened in registers they give the same
+    results as float32, and half as much has to be read.
+    """
+    for dtype in (torch.bfloat16, torch.float16):
+        smaller = []
+        for part in parts:
+            rounded = part.to(dtype)
+            if not torch.equal(rounded.to(part.dtype), part):
+                break
+            smaller.append(rounded)
+        if len(smaller) == len(parts):
+            return smaller
+    return [part.to(torch.float32) for part in parts]
 
 
 def pack_dense(

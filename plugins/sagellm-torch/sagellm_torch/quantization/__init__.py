@@ -1,6 +1,14 @@
 """Weights of few bits."""
 
 from .from_floats import quantise_int4, quantise_int8
+from .plan import Part, QuantizationPlan, alike
 from .quantized_weight import QuantizedWeight
 
-__all__ = ["QuantizedWeight", "quantise_int4", "quantise_int8"]
+__all__ = [
+    "Part",
+    "QuantizationPlan",
+    "QuantizedWeight",
+    "alike",
+    "quantise_int4",
+    "quantise_int8",
+]

@@ -14,7 +14,7 @@ namespace lanes {
 constexpr int kFewRows = 4, kFewPasses = 1;
 constexpr int kTallRows = 6, kWide = 1;
 
-constexpr int few_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+constexpr int few_panels(int rows) { return rows <= 2 ? 2 : 1; }
 
 inline Floats load_half(const uint16_t* source) {
 #if defined(__F16C__)

@@ -9,11 +9,12 @@
 namespace sagellm {
 namespace {
 
-// How far ahead of their use weights and scales are asked for, in bytes.
-constexpr int64_t kAhead = 2048;
+// How far ahead of their use weights (of all panels of a tile) and scales (of each) are asked for,
+// in bytes.
+constexpr int64_t kAhead = 8192;
 constexpr int64_t kScalesAhead = 384;
 
-// The same where `size` is that of a panel: towards its end, what is asked for is the beginning of
+// The same for one panel, where `size` is that of a panel: towards its end, what is asked for is the beginning of
 // the one that is `panels` further.
 inline int64_t reach(int64_t ahead, int64_t offset, int64_t size, int panels) {
   return offset + ahead < size ? ahead : ahead + (panels - 1) * size;
@@ -41,7 +42,7 @@ void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[
   }
   for (int64_t k = 0; k < in; ++k) {
     lanes::Floats weights[kPanels];
-    const int64_t ahead = k * row_bytes + reach(kAhead, k * row_bytes, in * row_bytes, kPanels);
+    const int64_t ahead = k * row_bytes + reach(kAhead / kPanels, k * row_bytes, in * row_bytes, kPanels);
     for (int p = 0; p < kPanels; ++p) {
       lanes::prefetch(numbers[p] + ahead);
       weights[p] = load_numbers<kFormat>(numbers[p], k);
@@ -109,7 +110,7 @@ void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[k
     for (int64_t k = g * weight.group; k < end; k += kStep) {
       lanes::Bytes bytes[kPanels];
       const int64_t offset = k / kStep * kStepBytes;
-      const int64_t ahead = offset + reach(kAhead, offset, panel_size, kPanels);
+      const int64_t ahead = offset + reach(kAhead / kPanels, offset, panel_size, kPanels);
       for (int p = 0; p < kPanels; ++p) {
         lanes::prefetch(codes[p] + ahead);
         bytes[p] = lanes::load_codes(codes[p] + offset);
@@ -162,7 +163,7 @@ void all_tiles(const FloatLayer& layer, int64_t rows, int thread, int threads) {
 // Rows of the tallest tile. Where nothing has to be widened, the other kernel is as good from fewer
 // rows on.
 constexpr int tallest(int32_t format) {
-  return format == kF32 && lanes::kFewRows > 4 ? 4 : lanes::kFewRows;
+  return format == kF32 ? lanes::kFewRows / 2 : lanes::kFewRows;
 }
 
 // Tiles exist for 1, 2, 4 and 8 rows (and 6, where there are 8).
@@ -170,7 +171,9 @@ template <int32_t kFormat>
 void linear_of(const FloatLayer& layer, int64_t rows, int thread, int threads) {
   const int64_t height = ceil_div(rows, ceil_div(rows, tallest(kFormat)));
   if (height == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
-  if (height == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
+  if constexpr (tallest(kFormat) >= 2) {
+    if (height == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
+  }
   if constexpr (tallest(kFormat) >= 4) {
     if (height <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
   }

@@ -22,8 +22,9 @@ namespace {
 
 // Between two regions a worker spins for so long: about as long as a step is prepared for.
 constexpr auto kSpin = std::chrono::microseconds(300);
-// Pauses before a waiting thread lets others run: with more threads than processors, the one that
-// is waited for may need this one's.
+// Pauses before a thread that waits inside a region sleeps as well, some tens of microseconds. Where
+// other programs use the processors, the one that is waited for may not run for milliseconds; who
+// sleeps then is let run at once when it is woken, who spins or yields has spent its turn.
 constexpr int kPauses = 2000;
 
 inline void pause() {
@@ -78,7 +79,7 @@ struct Pool::State {
       ++seen;
       if (ending) return;
       body(context, thread);
-      finished.fetch_add(1, std::memory_order_release);
+      if (finished.fetch_add(1, std::memory_order_seq_cst) == count - 2) wake();
     }
   }
 
@@ -96,16 +97,25 @@ struct Pool::State {
     --sleeping;
   }
 
-  // What waits inside a region. There the others are running, if they have a processor.
+  // For what waits inside a region: until done().
   template <class Done>
-  static void spin_until(Done done) {
-    for (int pauses = 0; !done();) {
-      if (++pauses < kPauses) {
-        pause();
-      } else {
-        std::this_thread::yield();
-      }
+  void wait_until(Done done) {
+    for (int pauses = 0; pauses < kPauses; ++pauses) {
+      if (done()) return;
+      pause();
     }
+    std::unique_lock<std::mutex> lock(inner);
+    // Either this thread sees what wake() was called for, or wake() sees this thread.
+    waiting.fetch_add(1, std::memory_order_seq_cst);
+    progress.wait(lock, done);
+    waiting.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  // After what some may wait for was stored, in sequential order.
+  void wake() {
+    if (waiting.load(std::memory_order_seq_cst) == 0) return;
+    { const std::lock_guard<std::mutex> lock(inner); }
+    progress.notify_all();
   }
 
   const pid_t process;
@@ -114,6 +124,9 @@ struct Pool::State {
   std::mutex turn;   // held by the caller whose region it is
   std::mutex mutex;  // of the sleep between regions
   std::condition_variable awake;
+  std::mutex inner;  // of the sleep inside one
+  std::condition_variable progress;
+  std::atomic<int> waiting{0};
   std::vector<std::thread> workers;
   std::atomic<bool> ending{false};
   int sleeping = 0;
@@ -154,8 +167,8 @@ void Pool::run(void (*body)(void*, int), void* context) {
   }
   if (asleep) state.awake.notify_all();
   body(context, 0);
-  State::spin_until([&] {
-    return state.finished.load(std::memory_order_acquire) == threads_ - 1;
+  state.wait_until([&] {
+    return state.finished.load(std::memory_order_seq_cst) == threads_ - 1;
   });
 }
 
@@ -164,10 +177,11 @@ void Pool::barrier() {
   const uint64_t phase = state.phase.load(std::memory_order_acquire);
   if (state.arrived.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
     state.arrived.store(0, std::memory_order_relaxed);
-    state.phase.store(phase + 1, std::memory_order_release);
+    state.phase.store(phase + 1, std::memory_order_seq_cst);
+    state.wake();
     return;
   }
-  State::spin_until([&] { return state.phase.load(std::memory_order_acquire) != phase; });
+  state.wait_until([&] { return state.phase.load(std::memory_order_seq_cst) != phase; });
 }
 
 }  // namespace sagellm

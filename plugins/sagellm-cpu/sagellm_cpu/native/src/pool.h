@@ -5,9 +5,9 @@
 
 namespace sagellm {
 
-// A fixed number of threads, the caller among them. Workers spin for a short while after each
-// region and then sleep; between two barriers of one region they only spin. Each worker is bound
-// to a processor of its own among those that the process may use.
+// A fixed number of threads, the caller among them. Who waits, for the next region or at a barrier,
+// spins for a short while and then sleeps. Each worker is bound to a processor of its own among
+// those that the process may use.
 class Pool {
  public:
   // cpus: `count` processors of the affinity mask, or null to leave threads unbound.

@@ -21,6 +21,7 @@ from sagellm_torch import DenseLinear, DeviceAdapter
 from sagellm_torch.architecture import DecoderConfig, LayerConfig, RopeConfig, RopeKind
 from sagellm_torch.decoder import Decoder
 from sagellm_torch.kv_cache import CacheShape, KVCache
+from sagellm_torch.linear import DenseEmbedding
 from sagellm_torch.rotary import RotaryTable
 from sagellm_torch.step import DecodeStep, PrefillStep, Segment
 from sagellm_torch.weights import DecoderWeights, LayerWeights
@@ -249,10 +250,10 @@ class RandomModel:
         config = self.config
         embedding = self._random(config.vocab_size, config.hidden_size, spread=1.0)
         head = embedding if config.tie_word_embeddings else self._random(*embedding.shape)
-        self._head = head
+        self._head, self._embedding = head, embedding
         self.layers = [self._layer() for _ in config.layers]
         self._weights = DecoderWeights(
-            embedding=embedding,
+            embedding=DenseEmbedding(embedding),
             layers=[self._eager(layer) for layer in self.layers],
             final_norm=1 + self._random(config.hidden_size),
             head=DenseLinear(head),
@@ -294,7 +295,7 @@ class RandomModel:
             return PackedWeight(self._library, weight, bias, codes=codes)
 
         weights = NativeWeights(
-            embedding=None if self.config.tie_word_embeddings else self._weights.embedding,
+            embedding=None if self.config.tie_word_embeddings else self._embedding,
             layers=[
                 NativeLayer(
                     **{

@@ -1,0 +1,131 @@
+"""What becomes of each weight under one setting of ``quantization``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from .from_floats import INT4_GROUP, quantise_int4, quantise_int8
+from .quantized_weight import QuantizedWeight
+
+#: A weight as a checkpoint gives it: numbers, or the codes that it is stored as.
+Part = torch.Tensor | QuantizedWeight
+#: Inputs that share a scale where a weight was stored in few bits before.
+_FINE = 32
+
+
+@dataclass(slots=True)
+class QuantizationPlan:
+    """One setting, for one model; remembers what it did for :meth:`notes`."""
+
+    #: ``none``, ``int8`` or ``int4``.
+    name: str
+    #: Whether the device computes with weights as they are stored, where they are codes.
+    keeps_codes: bool = False
+    _kept: set[str] = field(default_factory=set)
+    _widened: set[str] = field(default_factory=set)
+    _rounded: set[str] = field(default_factory=set)
+    _uneven: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether inputs stay floats, so that results are those of the weights as stored."""
+        return self.name == "none"
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether a checkpoint's codes are wanted at all."""
+        return self.name != "none" or self.keeps_codes
+
+    def part(self, weight: Part, stored: str, *, head: bool = False) -> Part:
+        """A weight as the device is to have it.
+
+        :param stored: its type in the checkpoint.
+        :param head: the output layer, which needs its 8 bits.
+        """
+        few_bits = stored not in _FLOATS
+        if isinstance(weight, QuantizedWeight):
+            if self.name != "int4" or weight.bits == 4 or head:
+                self._kept.add(stored)
+                return weight
+            weight = weight.dequantise()
+        if self.name == "none":
+            if few_bits:
+                self._widened.add(stored)
+            return weight
+        inputs = weight.shape[1]
+        if few_bits:
+            self._rounded.add(stored)
+        if self.name == "int4" and not head:
+            if inputs % INT4_GROUP == 0:
+                return quantise_int4(weight)
+            self._uneven = True
+        return quantise_int8(weight, _FINE if few_bits and inputs % _FINE == 0 else None)
+
+    @property
+    def used(self) -> str:
+        """What results are stamped with: its name, or the types that were kept, as ``q4_1``."""
+        if self.name == "none" or not self._kept:
+            return self.name
+        return "+".join(sorted(kind.lower() for kind in self._kept))
+
+    def notes(self) -> list[str]:
+        """Sentences for the user about what is not plain from :attr:`used`."""
+        told = []
+        if self._kept and self.name != "none":
+            told.append(
+                f"Weights of the types {_listed(self._kept)} are kept as they are stored; inputs "
+                "are rounded to int8."
+            )
+        if self._widened:
+            told.append(
+                f"Weights of the types {_listed(self._widened)} have no kernel of their own: they "
+                "are kept as floats."
+            )
+        if self._rounded:
+            told.append(
+                f"Weights of the types {_listed(self._rounded)} were rounded again, to {self.name}."
+            )
+        if self._uneven:
+            told.append(f"Layers whose inputs are no multiple of {INT4_GROUP} have 8 bits.")
+        return told
+
+
+#: Types of tensors that lose something by being rounded for the first time.
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+
+
+def _listed(kinds: set[str]) -> str:
+    return ", ".join(sorted(kinds))
+
+
+def alike(parts: Sequence[Part]) -> list[torch.Tensor] | list[QuantizedWeight]:
+    """Layers over one input in one form, without loss, so that they can be one layer.
+
+    4-bit codes become 8-bit ones where another part has those, and numbers stay numbers where
+    any part is that.
+    """
+    coded = [part for part in parts if isinstance(part, QuantizedWeight)]
+    if len(coded) < len(parts):
+        return [p.dequantise() if isinstance(p, QuantizedWeight) else p for p in parts]
+    bits = max(part.bits for part in coded)
+    # The coarser group is cut into the finer one, whose multiple it is.
+    group = min(part.group for part in coded)
+    low = any(part.mins is not None for part in coded)
+    return [_with(part, bits, group, low=low) for part in coded]
+
+
+def _with(part: QuantizedWeight, bits: int, group: int, *, low: bool) -> QuantizedWeight:
+    codes, scales, mins = part.codes, part.scales, part.mins
+    if bits > part.bits:
+        out, inputs = part.shape
+        codes = torch.stack((codes & 15, codes >> 4), dim=-1).view(out, inputs).view(torch.int8)
+    if low and mins is None:
+        mins = torch.zeros_like(scales)
+    if group != part.group:
+        times = part.group // group
+        scales = scales.repeat_interleave(times, dim=1)
+        mins = None if mins is None else mins.repeat_interleave(times, dim=1)
+    return QuantizedWeight(bits=bits, group=group, codes=codes, scales=scales, mins=mins)
