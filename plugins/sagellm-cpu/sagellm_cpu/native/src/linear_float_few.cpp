@@ -14,8 +14,8 @@ namespace {
 constexpr int64_t kAhead = 8192;
 constexpr int64_t kScalesAhead = 384;
 
-// The same for one panel, where `size` is that of a panel: towards its end, what is asked for is the beginning of
-// the one that is `panels` further.
+// How far for one panel, where `size` is that of a panel: towards its end, what is asked for is the
+// beginning of the one that is `panels` further.
 inline int64_t reach(int64_t ahead, int64_t offset, int64_t size, int panels) {
   return offset + ahead < size ? ahead : ahead + (panels - 1) * size;
 }
@@ -42,7 +42,8 @@ void add_floats(const FloatLayer& layer, int64_t panel, const float* const (&x)[
   }
   for (int64_t k = 0; k < in; ++k) {
     lanes::Floats weights[kPanels];
-    const int64_t ahead = k * row_bytes + reach(kAhead / kPanels, k * row_bytes, in * row_bytes, kPanels);
+    const int64_t offset = k * row_bytes;
+    const int64_t ahead = offset + reach(kAhead / kPanels, offset, in * row_bytes, kPanels);
     for (int p = 0; p < kPanels; ++p) {
       lanes::prefetch(numbers[p] + ahead);
       weights[p] = load_numbers<kFormat>(numbers[p], k);
