@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from sagellm_torch import Linear
@@ -43,3 +43,33 @@ class CodedLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
         return self._numbers(x)
+
+
+class PendingLinear:
+    """A layer of few bits that becomes native when there is a library, at its next call.
+
+    For encoders, whose layers are few and small enough to be converted between two of them.
+
+    :param native: makes the native layer, or gives ``None`` as long as it cannot.
+    :param numbers: the same layer over the numbers that its codes stand for.
+    """
+
+    __slots__ = ("_layer", "_native")
+
+    def __init__(self, native: Callable[[], Linear | None], numbers: Linear) -> None:
+        self._native: Callable[[], Linear | None] | None = native
+        self._layer = numbers
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the layer that computes."""
+        return self._layer.nbytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
+        if self._native is not None:
+            native = self._native()
+            if native is not None:
+                # The codes, which the maker holds, go with it.
+                self._layer, self._native = native, None
+        return self._layer(x)

@@ -74,6 +74,8 @@ class DeviceAdapter:
     option_names: Sequence[str] = ()
     #: What users may ask for by ``quantization``, beside ``none``: of ``int8`` and ``int4``.
     quantizations: Sequence[str] = ()
+    #: The same for encoders, which only embed.
+    encoder_quantizations: Sequence[str] = ()
     #: Tokens that go through the model in one pass of embedding; a longer text goes alone.
     embedding_tokens: int = 16_384
 
@@ -169,6 +171,15 @@ class DeviceAdapter:
             for each row or group.
         """
         return self.decoder_linear([weight.dequantise() for weight in weights], biases)
+
+    def quantized_encoder_linear(
+        self, weights: Sequence[QuantizedWeight], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """Prepare an encoder's layer of few bits, or several over one input as one.
+
+        Only devices with :attr:`encoder_quantizations` are asked. Inputs may be rounded to int8.
+        """
+        return self.merged_linear([weight.dequantise() for weight in weights], biases)
 
     def tied_linear(
         self, weight: torch.Tensor | QuantizedWeight, *, exact: bool

@@ -116,6 +116,7 @@ def _load_encoder(
     from .embedding.opening import ENCODER_POOLING
     from .embedding.recipe import read_recipe
 
+    int8 = _encoder_int8(options, adapter)
     checkpoint = open_checkpoint(description)
     try:
         config = read_encoder_config(checkpoint.config)
@@ -124,7 +125,9 @@ def _load_encoder(
         total = config.parameter_count * choice.dtype.itemsize
         _check_memory(description, adapter, _name(choice.dtype), total)
         with _loading(description, options, total) as report:
-            weights = load_encoder_weights(checkpoint, config, adapter, choice.dtype, report)
+            weights = load_encoder_weights(
+                checkpoint, config, adapter, choice.dtype, report, int8=int8
+            )
     finally:
         checkpoint.close()
     tokenizer = load_tokenizer(description, options.cache_dir)
@@ -138,7 +141,21 @@ def _load_encoder(
         adapter=adapter,
         dtype=choice.dtype,
         notes=(choice.note,) if choice.note else (),
+        quantization="int8" if int8 else "none",
     )
+
+
+def _encoder_int8(options: LoadOptions, adapter: DeviceAdapter) -> bool:
+    asked = options.quantization
+    if asked in (None, "none"):
+        return False
+    if asked not in adapter.encoder_quantizations:
+        offered = ", ".join(("none", *adapter.encoder_quantizations))
+        raise UnsupportedOptionError(
+            f"quantization={asked!r} is not offered for models that only embed.",
+            hint=f"For them this provider offers: {offered}.",
+        )
+    return asked == "int8"
 
 
 def _load_broad(

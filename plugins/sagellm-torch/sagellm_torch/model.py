@@ -174,6 +174,7 @@ class EncoderModel(TorchModel):
         adapter: DeviceAdapter,
         dtype: torch.dtype,
         notes: tuple[str, ...],
+        quantization: str = "none",
     ) -> None:
         super().__init__(
             description=description,
@@ -182,6 +183,7 @@ class EncoderModel(TorchModel):
             dtype=dtype,
             max_model_len=encoder.config.max_length,
             notes=notes,
+            quantization=quantization,
         )
         self._encoder: Encoder | None = encoder
         self._config = encoder.config

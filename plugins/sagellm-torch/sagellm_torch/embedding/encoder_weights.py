@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 
 from sagellm_core.contract import UnsupportedModelError
+from sagellm_torch.activations import ACTIVATIONS
 from sagellm_torch.adapter import DeviceAdapter
 from sagellm_torch.architecture import EncoderConfig
 from sagellm_torch.checkpoint import Checkpoint
-from sagellm_torch.linear import Linear, ResidualLinear
+from sagellm_torch.linear import ActivatedLinear, AddedLinear, Linear, ResidualLinear
+from sagellm_torch.quantization import quantise_int8
 from sagellm_torch.tensor_reader import TensorReader
 
 #: Buffers of old checkpoints that are computed, not loaded.
@@ -102,15 +104,20 @@ def load_encoder_weights(
     adapter: DeviceAdapter,
     dtype: torch.dtype,
     on_bytes: Callable[[int], None],
+    *,
+    int8: bool = False,
 ) -> EncoderWeights:
     """Read every tensor that the encoder needs and prepare it for the device.
 
     Poolers and heads for pretraining, which lie beside it, are left alone.
 
+    :param int8: linear layers compute with 8-bit weights, one scale for each output, and inputs
+        rounded to int8, one scale for each token.
+
     :raises ModelFormatError: a tensor is missing, or its shape is not what the config says.
     :raises UnsupportedModelError: its layers have tensors that the encoder has no use for.
     """
-    return _Reader(checkpoint, config, adapter, dtype, on_bytes).read()
+    return _Reader(checkpoint, config, adapter, dtype, on_bytes, int8=int8).read()
 
 
 class _Reader(TensorReader):
@@ -121,8 +128,11 @@ class _Reader(TensorReader):
         adapter: DeviceAdapter,
         dtype: torch.dtype,
         on_bytes: Callable[[int], None],
+        *,
+        int8: bool,
     ) -> None:
         super().__init__(checkpoint, adapter, dtype, on_bytes)
+        self._int8 = int8
         self._config = config
         self._family = _FAMILIES.get(config.model_type, _BERT)
         # A model with a head keeps the encoder under the family's name: "bert.encoder.layer...".
@@ -167,19 +177,33 @@ class _Reader(TensorReader):
         prefix = f"{self._prefix}{names.layer}.{index}"
         hidden, inner = config.hidden_size, config.intermediate_size
         parts = [self._take_linear(f"{prefix}.{part}", hidden, hidden) for part in names.qkv]
+        output = self._take_linear(f"{prefix}.{names.output}", hidden, hidden)
+        up = self._take_linear(f"{prefix}.{names.up}", inner, hidden)
+        down = self._take_linear(f"{prefix}.{names.down}", hidden, inner)
+        merged = [weight for weight, _ in parts], [bias for _, bias in parts]
         return EncoderLayer(
-            qkv=self._adapter.merged_linear([each[0] for each in parts], [e[1] for e in parts]),
-            output=self._adapter.residual_linear(
-                *self._take_linear(f"{prefix}.{names.output}", hidden, hidden)
-            ),
+            qkv=self._rounded(*merged) if self._int8 else self._adapter.merged_linear(*merged),
+            output=self._residual(*output),
             attention_norm=self._norm(f"{prefix}.{names.attention_norm}"),
-            up=self._adapter.activated_linear(
-                *self._take_linear(f"{prefix}.{names.up}", inner, hidden), config.activation
-            ),
-            down=self._adapter.residual_linear(
-                *self._take_linear(f"{prefix}.{names.down}", hidden, inner)
-            ),
+            up=self._activated(*up),
+            down=self._residual(*down),
             output_norm=self._norm(f"{prefix}.{names.output_norm}"),
+        )
+
+    def _residual(self, weight: torch.Tensor, bias: torch.Tensor) -> ResidualLinear:
+        if self._int8:
+            return AddedLinear(self._rounded([weight], [bias]))
+        return self._adapter.residual_linear(weight, bias)
+
+    def _activated(self, weight: torch.Tensor, bias: torch.Tensor) -> Linear:
+        activation = self._config.activation
+        if self._int8:
+            return ActivatedLinear(self._rounded([weight], [bias]), ACTIVATIONS[activation])
+        return self._adapter.activated_linear(weight, bias, activation)
+
+    def _rounded(self, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> Linear:
+        return self._adapter.quantized_encoder_linear(
+            [quantise_int8(weight) for weight in weights], biases
         )
 
     def _take_linear(self, prefix: str, out: int, into: int) -> tuple[torch.Tensor, torch.Tensor]:
