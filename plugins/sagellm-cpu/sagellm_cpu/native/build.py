@@ -19,7 +19,7 @@ from .choice import fastest
 from .compiler import Compilation, CompilerError, find_compiler
 from .library import LibraryError, NativeLibrary
 from .library_cache import LibraryCache, build_key
-from .self_test import check
+from .verification import check
 
 _log = logging.getLogger("sagellm.cpu")
 _SOURCES = Path(__file__).parent / "src"
