@@ -125,12 +125,12 @@ class NativeBuild:
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
-        self._done.set()
         if problem is not None:
             _log.warning(
                 "The fast kernels are not used: %s. Generation goes on with torch's operators.",
                 problem,
             )
+        self._done.set()
 
 
 _builds: dict[Path | None, NativeBuild] = {}
