@@ -23,15 +23,13 @@ from sagellm_torch.quantization import QuantizationPlan, QuantizedWeight
 from sagellm_core.contract import ConfigurationError
 
 from .coded_linear import CodedLinear, PendingLinear
-from .footprint import bytes_per_weight, tied_copy_bytes
+from .footprint import WORTH_ROUNDING, bytes_per_weight, tied_copy_bytes
 from .memory import read_memory
 from .native.kernels import NativeKernels
 from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
 
 _ROOT = Path("/")
-#: Parameters from which on a decoder's weights are rounded to 8 bits when the user did not say.
-_WORTH_ROUNDING = 50_000_000
 
 
 class CPUAdapter(DeviceAdapter):
@@ -164,7 +162,7 @@ class CPUAdapter(DeviceAdapter):
 
     def default_quantization(self, parameters: int) -> str:
         """8 bits where that is faster; small models are fast enough to be exact."""
-        return "int8" if self._converts and parameters >= _WORTH_ROUNDING else "none"
+        return "int8" if self._converts and parameters >= WORTH_ROUNDING else "none"
 
     def bytes_per_weight(self, dtype: torch.dtype, plan: QuantizationPlan, stored: str) -> float:
         """Packed for the native kernels; until they are there, beside floats."""
@@ -172,6 +170,11 @@ class CPUAdapter(DeviceAdapter):
         return bytes_per_weight(
             plan.name, stored, native=ready, codes=plan.takes_codes and self._converts
         )
+
+    def settle(self) -> bool:
+        """Wait for the native kernels, without which weights of few bits take more memory."""
+        kernels = self._kernels
+        return kernels is not None and kernels.pool is None and kernels.wait()
 
     @property
     def kernel_notes(self) -> Sequence[str]:

@@ -12,11 +12,15 @@ from sagellm_torch.broad import is_broad
 
 from sagellm_core.contract import ModelDescription, ModelFormat
 
+from .native.compiler import CompilerError, find_compiler
+
 #: Weights and KV cache are float32.
 BYTES_PER_ELEMENT = 4
 #: A tied output layer gets a packed copy of its own up to this size; beyond it, the memory is
 #: worth more than the quarter of that one product's time.
 LARGEST_TIED_COPY = 512 * 2**20
+#: Parameters from which on a decoder's weights are rounded to 8 bits when the user did not say.
+WORTH_ROUNDING = 50_000_000
 #: Tokens that a KV cache has to hold to be of any use.
 _MINIMAL_CONTEXT = 512
 
@@ -58,23 +62,51 @@ def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: boo
 
 
 def bytes_needed(model: ModelDescription) -> int | None:
-    """Weights, and a minimal KV cache for a native decoder; ``None`` where that cannot be told.
+    """Weights, as default settings keep them, and a minimal KV cache for a native decoder.
 
+    :returns: ``None`` where that cannot be told.
     :raises UnsupportedModelError: the config asks for something that is not computed.
     :raises ModelFormatError: the config is damaged.
     """
-    if model.format is ModelFormat.GGUF or is_broad(model.model_type):
+    count = model.parameter_count
+    if model.format is ModelFormat.GGUF:
+        return None if count is None else _file_bytes(model, count)
+    if is_broad(model.model_type):
         # Sizes have other names in each kind of config; the parameters are counted.
-        count = model.parameter_count
         return None if count is None else count * BYTES_PER_ELEMENT
     if is_encoder(model.model_type):
         return read_encoder_config(model.config).parameter_count * BYTES_PER_ELEMENT
     return _decoder_bytes(read_decoder_config(model.config))
 
 
+def _file_bytes(model: ModelDescription, count: int) -> int:
+    floats = count * BYTES_PER_ELEMENT
+    if not _rounds(count) or model.path is None:
+        return floats
+    try:
+        # Scales of 4-bit codes take as much again as a third of the file.
+        return min(floats, model.path.stat().st_size * 4 // 3)
+    except OSError:
+        return floats
+
+
 def _decoder_bytes(config: DecoderConfig) -> int:
-    cache = config.kv_elements_per_token * _MINIMAL_CONTEXT
-    needed = (config.parameter_count + cache) * BYTES_PER_ELEMENT
+    cache = config.kv_elements_per_token * _MINIMAL_CONTEXT * BYTES_PER_ELEMENT
+    if _rounds(config.parameter_count):
+        table = 0 if config.tie_word_embeddings else config.embedding_count
+        return int((config.parameter_count - table) * _ROWS8) + table * BYTES_PER_ELEMENT + cache
+    needed = config.parameter_count * BYTES_PER_ELEMENT + cache
     if config.tie_word_embeddings:
         needed += tied_copy_bytes(config.embedding_count * BYTES_PER_ELEMENT)
     return needed
+
+
+def _rounds(parameters: int) -> bool:
+    """Whether a decoder's weights become 8-bit ones when the user does not say."""
+    if parameters < WORTH_ROUNDING:
+        return False
+    try:
+        find_compiler()
+    except CompilerError:
+        return False
+    return True

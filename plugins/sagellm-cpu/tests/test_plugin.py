@@ -197,3 +197,21 @@ print(*[name for name in ("torch", "numpy", "transformers", "pydantic") if name 
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_large_decoders_are_expected_in_8_bits(device, monkeypatch, tmp_path) -> None:
+    config = {**LLAMA, "num_hidden_layers": 2000}
+    model = ModelDescription(
+        reference="x",
+        format=ModelFormat.SAFETENSORS,
+        path=tmp_path,
+        model_type="llama",
+        config=config,
+    )
+    with_compiler = plugin.sagellm_can_load(model, device).bytes_needed
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    without = plugin.sagellm_can_load(model, device).bytes_needed
+    assert with_compiler is not None
+    assert without is not None
+    assert with_compiler < without * 0.8

@@ -208,6 +208,13 @@ class DeviceAdapter:
         """
         return dtype.itemsize
 
+    def settle(self) -> bool:
+        """Wait for whatever is on its way that makes models take less memory.
+
+        Asked for only when a model does not fit as things are; whether anything has changed.
+        """
+        return False
+
     @property
     def kernel_notes(self) -> Sequence[str]:
         """Sentences for the user about what computes a decoder now."""

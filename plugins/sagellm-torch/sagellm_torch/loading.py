@@ -67,6 +67,9 @@ def _load_decoder(
             count -= config.embedding_count
         plan = _plan(options, adapter, count)
         needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
+        memory = adapter.memory()
+        if memory is not None and needed > memory.free and adapter.settle():
+            needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
         _check_memory(description, adapter, _kept_as(choice.dtype, plan), needed)
         with _loading(description, options, count * choice.dtype.itemsize) as report:
             weights = load_weights(checkpoint, config, adapter, choice.dtype, plan, report)

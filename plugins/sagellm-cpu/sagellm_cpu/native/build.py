@@ -125,7 +125,8 @@ class NativeBuild:
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
-        if problem is not None:
+        stopped = self._compilation is not None and self._compilation.stopped
+        if problem is not None and not stopped:
             _log.warning(
                 "The fast kernels are not used: %s. Generation goes on with torch's operators.",
                 problem,

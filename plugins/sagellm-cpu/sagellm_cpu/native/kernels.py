@@ -56,6 +56,10 @@ class NativeKernels:
         """Why there will be none, in a sentence."""
         return self._problem or self._build.problem
 
+    def wait(self) -> bool:
+        """Wait until it is decided; whether there is a library."""
+        return self._build.wait() and self.pool is not None
+
     def note(self) -> str:
         """What computes decoders now, in one sentence."""
         if self.problem is not None:

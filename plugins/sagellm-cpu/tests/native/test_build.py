@@ -240,8 +240,15 @@ def test_a_process_ends_while_it_compiles(compiler: Compiler, tmp_path: Path) ->
             time.sleep(0.01)
     """
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        check=True,
+        timeout=100,
+        capture_output=True,
+        text=True,
+    )
     assert time.monotonic() - began < 60
+    assert done.stderr == ""
     pid = int((tmp_path / "started").read_text(encoding="utf-8"))
     for _ in range(500):
         try:

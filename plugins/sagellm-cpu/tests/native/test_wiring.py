@@ -14,12 +14,13 @@ from sagellm_cpu import plugin
 from sagellm_cpu.adapter import CPUAdapter
 from sagellm_cpu.native.build import NativeBuild
 from sagellm_cpu.native.decoder import NativeDecoder
-from sagellm_torch import load_model, open_embedder, open_runner
+from sagellm_torch import DeviceMemory, load_model, open_embedder, open_runner
 
 from sagellm_core.contract import (
     ConfigurationError,
     DecodeRow,
     EmbedderConfig,
+    InsufficientMemoryError,
     LoadOptions,
     PrefillRow,
     RunnerConfig,
@@ -216,3 +217,31 @@ def test_int8_embeddings(device, compiled) -> None:
     assert not np.array_equal(exact, rounded)
     with pytest.raises(UnsupportedOptionError, match="int4"):
         plugin.sagellm_load_model(description, device, LoadOptions(quantization="int4"))
+
+
+def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypatch) -> None:
+    from sagellm_cpu.native import kernels
+
+    build = NativeBuild(compiled, 1)
+    library, build._library = build._library, None
+
+    def wait(timeout: float | None = None) -> bool:
+        build._library = library
+        return True
+
+    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
+    monkeypatch.setattr(build, "wait", wait)
+    path = tiny("llama")
+    count = describe(path).parameter_count
+    assert count is not None
+
+    class Small(CPUAdapter):
+        def memory(self) -> DeviceMemory:
+            return DeviceMemory(1 << 30, 3 * count)
+
+    options = LoadOptions(quantization="int8")
+    model: Any = load_model(describe(path), Small(), options)
+    assert isinstance(model.decoder, NativeDecoder)
+    with pytest.raises(InsufficientMemoryError, match="int8") as refused:
+        load_model(describe(path), Small({"native": "off"}), options)
+    assert "int4" in refused.value.hint
