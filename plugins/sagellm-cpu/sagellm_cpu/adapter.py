@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from sagellm_torch import (
     Decoder,
+    DecoderConfig,
     DenseLinear,
     DeviceAdapter,
     DeviceMemory,
@@ -17,15 +19,20 @@ from sagellm_torch import (
     ResidualLinear,
     StepDecoder,
 )
+from sagellm_torch import __version__ as kit_version
 from sagellm_torch.linear import EmbeddingTable, merge_biases
 from sagellm_torch.quantization import QuantizationPlan, QuantizedWeight
+from sagellm_torch.weights import DecoderWeights
 
-from sagellm_core.contract import ConfigurationError
+from sagellm_core.contract import ConfigurationError, ModelDescription
 
 from .coded_linear import CodedLinear, PendingLinear
 from .footprint import WORTH_ROUNDING, bytes_per_weight, tied_copy_bytes
 from .memory import read_memory
 from .native.kernels import NativeKernels
+from .packed import PackedCache, model_hash
+from .packed.contents import weight_files
+from .packed.layout import put_together, take_apart
 from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
 
@@ -36,12 +43,13 @@ class CPUAdapter(DeviceAdapter):
     """Computes in float32, with as many threads as the process may use.
 
     :param options: ``threads`` (at least 1), ``native`` (``auto`` or ``off``: whether decoders
-        are computed by kernels that are compiled on this machine).
+        are computed by kernels that are compiled on this machine), ``packed_cache`` (``auto`` or
+        ``off``: whether packed weights are kept on disk).
     :param cache_dir: where compiled kernels are kept; ``None``: they are compiled each time.
     :raises ConfigurationError: an option is unknown, or has a value that it cannot have.
     """
 
-    option_names = ("threads", "native")
+    option_names = ("threads", "native", "packed_cache")
     quantizations = ("int8", "int4")
     encoder_quantizations = ("int8",)
     #: What a pass touches stays in the processor's caches. Measured on two cores of an AMD EPYC
@@ -55,13 +63,15 @@ class CPUAdapter(DeviceAdapter):
         self.threads = self._threads()
         torch.set_num_threads(self.threads)
         self._packing = packing_available()
-        self._kernels = NativeKernels(cache_dir, self.threads) if self._wants_native() else None
+        native, packed = self._wants("native"), self._wants("packed_cache")
+        self._kernels = NativeKernels(cache_dir, self.threads) if native else None
+        self._packed = PackedCache(cache_dir if packed else None)
 
-    def _wants_native(self) -> bool:
-        asked = self.options.get("native", "auto")
+    def _wants(self, option: str) -> bool:
+        asked = self.options.get(option, "auto")
         if asked not in ("auto", "off"):
             raise ConfigurationError(
-                f"native={asked!r} is not valid.", hint="native is 'auto' or 'off'."
+                f"{option}={asked!r} is not valid.", hint=f"{option} is 'auto' or 'off'."
             )
         return bool(asked == "auto")
 
@@ -170,6 +180,64 @@ class CPUAdapter(DeviceAdapter):
         return bytes_per_weight(
             plan.name, stored, native=ready, codes=plan.takes_codes and self._converts
         )
+
+    def restore_weights(
+        self, description: ModelDescription, config: DecoderConfig, plan: QuantizationPlan
+    ) -> DecoderWeights | None:
+        """As they were packed before, for the same files, kernels and processor."""
+        pool = None if self._kernels is None else self._kernels.pool
+        key = self._packed_key(description, config, plan)
+        if pool is None or key is None:
+            return None
+        found = self._packed.load(key)
+        if found is None:
+            return None
+        told, tensors = found
+        try:
+            weights = put_together(told["fields"], tensors, config.num_layers, pool)
+            plan.restore(told["plan"])
+        except (KeyError, ValueError, TypeError):
+            self._packed.discard(key)
+            return None
+        return weights
+
+    def keep_weights(
+        self,
+        description: ModelDescription,
+        config: DecoderConfig,
+        plan: QuantizationPlan,
+        weights: DecoderWeights,
+    ) -> None:
+        """On disk, once they are packed for the native kernels."""
+        key = self._packed_key(description, config, plan)
+        parts = None if key is None else take_apart(weights)
+        if key is not None and parts is not None:
+            fields, tensors = parts
+            self._packed.save(key, {"fields": fields, "plan": plan.record()}, tensors)
+
+    def _packed_key(
+        self, description: ModelDescription, config: DecoderConfig, plan: QuantizationPlan
+    ) -> str | None:
+        pool = None if self._kernels is None else self._kernels.pool
+        folder = self._packed.folder
+        if pool is None or folder is None or description.path is None:
+            return None
+        if "-" not in pool.library.path.stem:  # it could not be kept, and has no name of its own
+            return None
+        try:
+            contents = model_hash(weight_files(description.path), folder)
+        except OSError:
+            return None
+        # The library's name has hashes of its sources, of the processor and of what was compiled.
+        told = (
+            contents,
+            repr(config),
+            plan.name,
+            str(plan.keeps_codes),
+            pool.library.path.stem,
+            kit_version,
+        )
+        return hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
 
     def settle(self) -> bool:
         """Wait for the native kernels, without which weights of few bits take more memory."""

@@ -35,7 +35,11 @@ from .rotary import rotate
 from .step import DecodeStep, PrefillStep
 
 if TYPE_CHECKING:
+    from sagellm_core.contract import ModelDescription
+
+    from .architecture import DecoderConfig
     from .decoder import Decoder, StepDecoder
+    from .weights import DecoderWeights
 
 #: Names of the types that a user may ask for.
 DTYPES: Mapping[str, torch.dtype] = {
@@ -207,6 +211,25 @@ class DeviceAdapter:
         :param stored: the type that most of them have in the checkpoint, as ``BF16``.
         """
         return dtype.itemsize
+
+    def restore_weights(
+        self, description: ModelDescription, config: DecoderConfig, plan: QuantizationPlan
+    ) -> DecoderWeights | None:
+        """A decoder's weights as the device prepared them before, for example from a cache.
+
+        Only for the same contents of the model's files; the plan is told what was done to them.
+        ``None``: they are to be read.
+        """
+        return None
+
+    def keep_weights(
+        self,
+        description: ModelDescription,
+        config: DecoderConfig,
+        plan: QuantizationPlan,
+        weights: DecoderWeights,
+    ) -> None:
+        """Keep what was just read and prepared, for :meth:`restore_weights`."""
 
     def settle(self) -> bool:
         """Wait for whatever is on its way that makes models take less memory.

@@ -72,7 +72,10 @@ def _load_decoder(
             needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
         _check_memory(description, adapter, _kept_as(choice.dtype, plan), needed)
         with _loading(description, options, count * choice.dtype.itemsize) as report:
-            weights = load_weights(checkpoint, config, adapter, choice.dtype, plan, report)
+            weights = adapter.restore_weights(description, config, plan)
+            if weights is None:
+                weights = load_weights(checkpoint, config, adapter, choice.dtype, plan, report)
+                adapter.keep_weights(description, config, plan, weights)
         eos = _eos_token_ids(checkpoint.generation_config, checkpoint.config)
     finally:
         checkpoint.close()

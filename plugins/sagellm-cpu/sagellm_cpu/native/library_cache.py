@@ -63,10 +63,10 @@ class LibraryCache:
 
     def find(self) -> Path | None:
         """The library, if there is one that is whole and ours."""
-        if self._folder is None or not _trusted(self._folder):
+        if self._folder is None or not trusted(self._folder):
             return None
         for path in sorted(self._folder.glob(f"{self._key}-*.so")):
-            if not _trusted(path):
+            if not trusted(path):
                 continue
             try:
                 checksum = _checksum(path)
@@ -85,7 +85,7 @@ class LibraryCache:
         temporary = ""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not _trusted(self._folder):
+            if not trusted(self._folder):
                 raise PermissionError(1, "other users may write there")
             # Written beside and moved over: another process sees all of it or nothing.
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".writing-")
@@ -144,7 +144,7 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:_CHECKSUM]
 
 
-def _trusted(path: Path) -> bool:
+def trusted(path: Path) -> bool:
     """Whether only this user and the administrator can have written it."""
     try:
         found = path.stat()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 import torch
@@ -76,6 +76,62 @@ class NativeWeight:
             group,
             *map(_address, (self._data, self._scales, self._mins, self._bias)),
         )
+
+    @classmethod
+    def restored(
+        cls, library: NativeLibrary, fields: Sequence[int], tensors: Mapping[str, torch.Tensor]
+    ) -> NativeWeight:
+        """A weight that was packed before.
+
+        :param fields: what :attr:`fields` was. ``tensors``: what :meth:`tensors` gave, each at a
+            multiple of 64 bytes.
+        :raises ValueError: they do not fit together.
+        """
+        kind, arithmetic, out, inputs, group = fields
+        weight = cls.__new__(cls)
+        weight.library = library
+        weight._data = tensors["data"]
+        weight._scales = tensors.get("scales")
+        weight._mins = tensors.get("mins")
+        weight._bias = tensors.get("bias")
+        counts = [
+            library.c.sagellm_packed_data_bytes(kind, out, inputs, group),
+            library.c.sagellm_packed_scale_count(kind, out, inputs, group),
+        ]
+        scales = weight._scales
+        coded = kind in (Format.CODES8, Format.CODES4)
+        if weight._data.numel() != counts[0] or coded != (scales is not None):
+            raise ValueError("packed weights of another layout")
+        for part in (scales, weight._mins):
+            if part is not None and part.numel() != counts[1]:
+                raise ValueError("packed weights of another layout")
+        if weight._bias is not None and weight._bias.numel() != out:
+            raise ValueError("a bias of another size")
+        weight.structure = WeightStructure(
+            kind,
+            arithmetic,
+            out,
+            inputs,
+            group,
+            *map(_address, (weight._data, scales, weight._mins, weight._bias)),
+        )
+        return weight
+
+    @property
+    def fields(self) -> list[int]:
+        """Format, arithmetic, outputs, inputs and group."""
+        made = self.structure
+        return [made.format, made.arithmetic, made.out, made.in_, made.group]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that it holds, by name."""
+        held = {
+            "data": self._data,
+            "scales": self._scales,
+            "mins": self._mins,
+            "bias": self._bias,
+        }
+        return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     @property
     def nbytes(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -63,6 +64,25 @@ class QuantizationPlan:
                 return quantise_int4(weight)
             self._uneven = True
         return quantise_int8(weight, _FINE if few_bits and inputs % _FINE == 0 else None)
+
+    def record(self) -> dict[str, Any]:
+        """What it did, to be restored where weights are taken from a cache."""
+        return {
+            "kept": sorted(self._kept),
+            "widened": sorted(self._widened),
+            "rounded": sorted(self._rounded),
+            "uneven": self._uneven,
+        }
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Take over what :meth:`record` gave.
+
+        :raises KeyError: it is no such record.
+        """
+        self._kept = set(record["kept"])
+        self._widened = set(record["widened"])
+        self._rounded = set(record["rounded"])
+        self._uneven = bool(record["uneven"])
 
     @property
     def used(self) -> str:
