@@ -7,13 +7,17 @@ compute with torch's own operators.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
+from time import sleep
 
 from .choice import fastest
 from .compiler import Compilation, CompilerError, find_compiler
@@ -23,6 +27,10 @@ from .verification import check
 
 _log = logging.getLogger("sagellm.cpu")
 _SOURCES = Path(__file__).parent / "src"
+#: What a process that compiles says last.
+_BUILT, _BUSY, _FAILED = "built", "busy", "failed: "
+#: Seconds between two looks at what another process compiles.
+_POLL = 0.3
 #: Bytes that compiling may take of a disk.
 _ROOM = 64 * 2**20
 
@@ -31,6 +39,7 @@ class NativeBuild:
     """One library on its way. Use :func:`native_build`."""
 
     def __init__(self, directory: Path | None, jobs: int, root: Path = Path("/")) -> None:
+        self._directory = directory
         self._cache = LibraryCache(directory, build_key(_SOURCES, root))
         self._process = os.getpid()
         self._done = Event()
@@ -80,10 +89,10 @@ class NativeBuild:
 
     def _build(self) -> None:
         try:
-            with self._cache.exclusively():
-                self._take_cached()  # another process may have been faster
-                if not self._done.is_set():
-                    self._finish(self._compile(), None)
+            if self._cache.writable() and sys.executable:
+                self._build_apart()
+            else:
+                self._finish(self._compile(), None)
         except (CompilerError, LibraryError, OSError) as error:
             self._finish(None, str(error))
         except Exception as error:
@@ -91,37 +100,23 @@ class NativeBuild:
             self._finish(None, f"{type(error).__name__}: {error}")
             raise
 
+    def _build_apart(self) -> None:
+        """Let a process of its own compile, which goes on when this one ends before it."""
+        while True:
+            with self._cache.exclusively() as free:
+                pass  # another process may be at it: then there is no need of a third
+            said = _run_builder(self._directory, self._jobs) if free else _BUSY
+            self._take_cached()
+            if self._done.is_set():
+                return
+            if said != _BUSY:
+                raise CompilerError(said.removeprefix(_FAILED))
+            sleep(_POLL)
+
     def _compile(self) -> NativeLibrary:
         self._compilation = Compilation(find_compiler(), self._jobs)
         atexit.register(self.stop)
-        with tempfile.TemporaryDirectory(
-            prefix="sagellm-", dir=_roomy(self._cache.folder), ignore_cleanup_errors=True
-        ) as scratch:
-            built = self._fastest(self._compilation, Path(scratch))
-            # From the cache, where there is one: the other place may forbid to run programs.
-            kept = self._cache.keep(built)
-            try:
-                return _load(kept or built)
-            except LibraryError:
-                if kept is not None:
-                    self._cache.discard(kept)
-                raise
-
-    def _fastest(self, compilation: Compilation, scratch: Path) -> Path:
-        """What to keep: compiled for all instructions, or without those that slow this one down."""
-        plain = _compiled(compilation, scratch / "all")
-        try:
-            library = _load(plain)
-            if not library.instructions.startswith("avx512"):
-                return plain
-            # Some processors lower their clock for wide vectors, or halve them inside.
-            narrow = _compiled(compilation, scratch / "narrow", "-mno-avx512f")
-            return fastest([library, _load(narrow)]).path
-        except (CompilerError, LibraryError) as error:
-            if compilation.stopped:
-                raise
-            _log.debug("Kernels are not compared: %s.", error)
-            return plain
+        return _compile(self._compilation, self._cache)
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
@@ -158,6 +153,73 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _compile(compilation: Compilation, cache: LibraryCache) -> NativeLibrary:
+    with tempfile.TemporaryDirectory(
+        prefix="sagellm-", dir=_roomy(cache.folder), ignore_cleanup_errors=True
+    ) as scratch:
+        built = _fastest(compilation, Path(scratch))
+        # From the cache, where there is one: the other place may forbid to run programs.
+        kept = cache.keep(built)
+        try:
+            return _load(kept or built)
+        except LibraryError:
+            if kept is not None:
+                cache.discard(kept)
+            raise
+
+
+def _fastest(compilation: Compilation, scratch: Path) -> Path:
+    """What to keep: compiled for all instructions, or without those that slow this one down."""
+    plain = _compiled(compilation, scratch / "all")
+    try:
+        library = _load(plain)
+        if not library.instructions.startswith("avx512"):
+            return plain
+        # Some processors lower their clock for wide vectors, or halve them inside.
+        narrow = _compiled(compilation, scratch / "narrow", "-mno-avx512f")
+        return fastest([library, _load(narrow)]).path
+    except (CompilerError, LibraryError) as error:
+        if compilation.stopped:
+            raise
+        _log.debug("Kernels are not compared: %s.", error)
+        return plain
+
+
+def _run_builder(directory: Path | None, jobs: int) -> str:
+    """Compile in a process of its own; what it said last."""
+    script = "import sys; from sagellm_cpu.native.build import main; main(*sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(directory), str(jobs)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C is for the program that waits for answers.
+        start_new_session=True,
+        text=True,
+    )
+    said, _ = process.communicate()
+    lines = said.splitlines()
+    return lines[-1] if lines else f"the process that compiles ended with {process.returncode}"
+
+
+def main(directory: str, jobs: str) -> None:
+    """Compile into a cache directory, and say how it went; what a process of its own does."""
+    cache = LibraryCache(Path(directory), build_key(_SOURCES, Path("/")))
+    said = _BUILT
+    with cache.exclusively() as alone:
+        if not alone:
+            said = _BUSY
+        elif cache.find() is None:
+            try:
+                _compile(Compilation(find_compiler(), int(jobs)), cache)
+            except (CompilerError, LibraryError, OSError) as error:
+                said = _FAILED + str(error).replace("\n", " ")
+    # Who asked may have ended.
+    with contextlib.suppress(OSError):
+        os.write(1, f"{said}\n".encode())
 
 
 def _load(path: Path) -> NativeLibrary:

@@ -25,8 +25,6 @@ from sagellm_cpu.processor import identity
 _log = logging.getLogger("sagellm.cpu")
 _FOLDER = "native"
 _CHECKSUM = 32
-#: Seconds between two looks at a lock that another process has.
-_POLL = 0.2
 
 
 def build_key(sources: Path, root: Path) -> str:
@@ -112,31 +110,37 @@ class LibraryCache:
         with contextlib.suppress(OSError):
             path.unlink()
 
+    def writable(self) -> bool:
+        """Whether something could be kept, as far as can be told before."""
+        if self._folder is None:
+            return False
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                return trusted(self._folder)
+        except OSError:
+            return False
+
     @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the right to make this key's file, where there can be a lock; else go on without.
+    def exclusively(self) -> Iterator[bool]:
+        """Hold the right to make this key's file: ``False`` where another process has it.
 
-        Waits as long as another process holds it; one that is killed gives it back.
+        One that is killed gives it back. Where there can be no lock, everyone has it.
         """
-        lock = None if self._folder is None else _lock(self._folder / f"{self._key}.lock")
+        assert self._folder is not None, "only what is kept is made for others"
+        lock = FileLock(self._folder / f"{self._key}.lock")
         try:
-            yield
-        finally:
-            if lock is not None:
-                lock.release()
-
-
-def _lock(path: Path) -> FileLock | None:
-    lock = FileLock(path)
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=_POLL, poll_interval=_POLL)
+            lock.acquire(timeout=0)
         except Timeout:
-            continue
+            yield False
+            return
         except (OSError, NotImplementedError):
-            return None
-        return lock
+            yield True
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def _checksum(path: Path) -> str:

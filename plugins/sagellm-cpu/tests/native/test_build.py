@@ -182,8 +182,8 @@ def test_a_directory_that_cannot_be_written(
     in_the_way.write_text("a file", encoding="utf-8")
     cache = library_cache.LibraryCache(in_the_way, "0" * 32)
     assert cache.find() is None
-    with cache.exclusively():
-        assert cache.keep(_file(compiled)) is None
+    assert not cache.writable()
+    assert cache.keep(_file(compiled)) is None
     assert "SAGELLM_CACHE_DIR" in caplog.text
 
 
@@ -266,3 +266,33 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return "zombie"
+
+
+def test_a_short_process_leaves_the_library_for_the_next(
+    compiler: Compiler, tmp_path: Path
+) -> None:
+    """It ends at once; what compiles goes on without it."""
+    compiler('exec c++ "$@" -O1')
+    program = """
+        import sys
+        from pathlib import Path
+        from sagellm_cpu.native.build import NativeBuild
+        import time
+        NativeBuild(Path(sys.argv[1]), 2)
+        time.sleep(0.5)
+    """
+    cache = tmp_path / "cache"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(cache)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert done.stderr == ""
+    for _ in range(3000):
+        if library_cache.LibraryCache(cache, _key()).find() is not None:
+            assert NativeBuild(cache, 2).library is not None
+            return
+        time.sleep(0.05)
+    pytest.fail("nothing was left")
