@@ -21,7 +21,7 @@ from sagellm_torch import (
 )
 from sagellm_torch import __version__ as kit_version
 from sagellm_torch.linear import EmbeddingTable, merge_biases
-from sagellm_torch.quantization import QuantizationPlan, QuantizedWeight
+from sagellm_torch.quantization import RULES, QuantizationPlan, QuantizedWeight
 from sagellm_torch.weights import DecoderWeights
 
 from sagellm_core.contract import ConfigurationError, ModelDescription
@@ -236,6 +236,7 @@ class CPUAdapter(DeviceAdapter):
             str(plan.keeps_codes),
             pool.library.path.stem,
             kit_version,
+            str(RULES),
         )
         return hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
 

@@ -67,8 +67,9 @@ class PendingLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
-        if self._native is not None:
-            native = self._native()
+        make = self._native  # another thread may exchange it meanwhile
+        if make is not None:
+            native = make()
             if native is not None:
                 # The codes, which the maker holds, go with it.
                 self._layer, self._native = native, None

@@ -32,8 +32,8 @@ def tied_copy_bytes(embedding_bytes: int) -> int:
 
 #: Bytes a weight of 4-bit codes, and of 8-bit codes with minima, each with float32 scales for 32.
 _CODES4, _CODES8 = 0.5 + 8 / 32, 1 + 8 / 32
-#: One scale a row.
-_ROWS8 = 1.02
+#: 8-bit codes with a float32 scale for 64, from floats.
+_ROUNDED8 = 1 + 4 / 64
 _KEPT = {"Q4_0": _CODES4, "Q4_1": _CODES4, "Q4_K": _CODES4}
 _KEPT |= dict.fromkeys(("Q8_0", "Q5_0", "Q5_1", "Q5_K"), _CODES8)
 _HALVES = ("F16", "BF16")
@@ -51,7 +51,7 @@ def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: boo
     if quantization == "int4" and kept != _CODES4:
         few = _CODES4
     elif kept is None:
-        few = {"int8": _CODES8 if stored.startswith(("Q", "I")) else _ROWS8}.get(quantization, 0)
+        few = {"int8": _CODES8 if stored.startswith(("Q", "I")) else _ROUNDED8}.get(quantization, 0)
     else:
         few = kept
     if not native:
@@ -94,7 +94,7 @@ def _decoder_bytes(config: DecoderConfig) -> int:
     cache = config.kv_elements_per_token * _MINIMAL_CONTEXT * BYTES_PER_ELEMENT
     if _rounds(config.parameter_count):
         table = 0 if config.tie_word_embeddings else config.embedding_count
-        return int((config.parameter_count - table) * _ROWS8) + table * BYTES_PER_ELEMENT + cache
+        return int((config.parameter_count - table) * _ROUNDED8) + table * BYTES_PER_ELEMENT + cache
     needed = config.parameter_count * BYTES_PER_ELEMENT + cache
     if config.tie_word_embeddings:
         needed += tied_copy_bytes(config.embedding_count * BYTES_PER_ELEMENT)

@@ -112,6 +112,10 @@ def test_what_becomes_of_a_weight() -> None:
     assert isinstance(again, QuantizedWeight)
     assert (again.bits, again.group, plan.used) == (8, 32, "q8_0")
     assert len(plan.notes()) == 2
+    for inputs, group in ((128, 64), (96, 32), (50, 50)):
+        rounded = QuantizationPlan("int8").part(_random(4, inputs), "BF16")
+        assert isinstance(rounded, QuantizedWeight)
+        assert (rounded.bits, rounded.group) == (8, group)
     plan = QuantizationPlan("int4")
     four = plan.part(weight, "F32")
     assert isinstance(four, QuantizedWeight)

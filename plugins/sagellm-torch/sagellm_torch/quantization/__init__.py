@@ -1,10 +1,11 @@
 """Weights of few bits."""
 
 from .from_floats import quantise_int4, quantise_int8
-from .plan import Part, QuantizationPlan, alike
+from .plan import RULES, Part, QuantizationPlan, alike
 from .quantized_weight import QuantizedWeight
 
 __all__ = [
+    "RULES",
     "Part",
     "QuantizationPlan",
     "QuantizedWeight",

@@ -13,8 +13,16 @@ from .quantized_weight import QuantizedWeight
 
 #: A weight as a checkpoint gives it: numbers, or the codes that it is stored as.
 Part = torch.Tensor | QuantizedWeight
+#: Counts changes of what becomes of a weight: what was kept under an older rule is made again.
+RULES = 2
 #: Inputs that share a scale where a weight was stored in few bits before.
 _FINE = 32
+#: Inputs that share a scale of 8-bit weights, and of what they are multiplied with: inputs have
+#: outliers that a scale for a whole row would spend most of its 8 bits on. Measured on
+#: SmolLM2-135M, 24,000 tokens: perplexity rises by 3.5 % with one scale a row, 0.7 % with one for
+#: 64, 0.4 % with one for 32. Beside one a row, the products of a prompt take 14 % more time with
+#: 64 and 30 % with 32; those of a token none.
+_COARSE = 64
 
 
 @dataclass(slots=True)
@@ -63,7 +71,7 @@ class QuantizationPlan:
             if inputs % INT4_GROUP == 0:
                 return quantise_int4(weight)
             self._uneven = True
-        return quantise_int8(weight, _FINE if few_bits and inputs % _FINE == 0 else None)
+        return quantise_int8(weight, _group(inputs, _FINE if few_bits else _COARSE))
 
     def record(self) -> dict[str, Any]:
         """What it did, to be restored where weights are taken from a cache."""
@@ -111,6 +119,11 @@ class QuantizationPlan:
         if self._uneven:
             told.append(f"Layers whose inputs are no multiple of {INT4_GROUP} have 8 bits.")
         return told
+
+
+def _group(inputs: int, wanted: int) -> int:
+    """The largest group up to ``wanted`` that divides the inputs; all of them where none does."""
+    return next((size for size in (wanted, _FINE) if inputs % size == 0), inputs)
 
 
 #: Types of tensors that lose something by being rounded for the first time.
