@@ -9,6 +9,7 @@ from sagellm_torch.architecture import (
     read_encoder_config,
 )
 from sagellm_torch.broad import is_broad
+from sagellm_torch.purpose import made_to_embed
 
 from sagellm_core.contract import ModelDescription, ModelFormat
 
@@ -76,12 +77,13 @@ def bytes_needed(model: ModelDescription) -> int | None:
         return None if count is None else count * BYTES_PER_ELEMENT
     if is_encoder(model.model_type):
         return read_encoder_config(model.config).parameter_count * BYTES_PER_ELEMENT
-    return _decoder_bytes(read_decoder_config(model.config))
+    config = read_decoder_config(model.config)
+    return _decoder_bytes(config, rounds=_rounds(model, config.parameter_count))
 
 
 def _file_bytes(model: ModelDescription, count: int) -> int:
     floats = count * BYTES_PER_ELEMENT
-    if not _rounds(count) or model.path is None:
+    if not _rounds(model, count) or model.path is None:
         return floats
     try:
         # Scales of 4-bit codes take as much again as a third of the file.
@@ -90,9 +92,9 @@ def _file_bytes(model: ModelDescription, count: int) -> int:
         return floats
 
 
-def _decoder_bytes(config: DecoderConfig) -> int:
+def _decoder_bytes(config: DecoderConfig, *, rounds: bool) -> int:
     cache = config.kv_elements_per_token * _MINIMAL_CONTEXT * BYTES_PER_ELEMENT
-    if _rounds(config.parameter_count):
+    if rounds:
         table = 0 if config.tie_word_embeddings else config.embedding_count
         return int((config.parameter_count - table) * _ROUNDED8) + table * BYTES_PER_ELEMENT + cache
     needed = config.parameter_count * BYTES_PER_ELEMENT + cache
@@ -101,9 +103,9 @@ def _decoder_bytes(config: DecoderConfig) -> int:
     return needed
 
 
-def _rounds(parameters: int) -> bool:
+def _rounds(model: ModelDescription, parameters: int) -> bool:
     """Whether a decoder's weights become 8-bit ones when the user does not say."""
-    if parameters < WORTH_ROUNDING:
+    if parameters < WORTH_ROUNDING or made_to_embed(model):
         return False
     try:
         find_compiler()

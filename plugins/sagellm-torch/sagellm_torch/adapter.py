@@ -202,7 +202,8 @@ class DeviceAdapter:
         return False
 
     def default_quantization(self, parameters: int) -> str:
-        """What becomes of a decoder when the user did not say: ``none``, or one it has."""
+        """What becomes of a decoder that generates when the user did not say: ``none``, or one
+        that it has."""
         return "none"
 
     def bytes_per_weight(self, dtype: torch.dtype, plan: QuantizationPlan, stored: str) -> float:

@@ -25,6 +25,7 @@ from .checkpoint import Checkpoint, open_checkpoint
 from .decoder import Decoder
 from .memory_errors import is_memory_error
 from .model import DecoderModel, EncoderModel, TorchModel
+from .purpose import made_to_embed
 from .quantization import QuantizationPlan
 from .tokenization import load_tokenizer
 from .tokenization.tokenizer import FastTokenizer
@@ -65,7 +66,7 @@ def _load_decoder(
         count = config.parameter_count
         if not config.tie_word_embeddings and HEAD not in checkpoint.names():
             count -= config.embedding_count
-        plan = _plan(options, adapter, count)
+        plan = _plan(description, options, adapter, count)
         needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
         memory = adapter.memory()
         if memory is not None and needed > memory.free and adapter.settle():
@@ -91,8 +92,13 @@ def _load_decoder(
     )
 
 
-def _plan(options: LoadOptions, adapter: DeviceAdapter, parameters: int) -> QuantizationPlan:
-    name = options.quantization or adapter.default_quantization(parameters)
+def _plan(
+    description: ModelDescription, options: LoadOptions, adapter: DeviceAdapter, parameters: int
+) -> QuantizationPlan:
+    name = options.quantization
+    if name is None:
+        embeds = made_to_embed(description)
+        name = "none" if embeds else adapter.default_quantization(parameters)
     return QuantizationPlan(name, keeps_codes=adapter.keeps_codes)
 
 

@@ -53,6 +53,18 @@ def capabilities_of(model: ModelDescription, offered: Set[str]) -> frozenset[str
     return frozenset(offered) if generates else _EMBEDS
 
 
+def made_to_embed(model: ModelDescription) -> bool:
+    """Whether a decoder's files say that it was trained for embeddings, which want exact weights.
+
+    Such are a description of modules as sentence-transformers writes it, a pooling in a GGUF file,
+    and the lack of an output layer.
+    """
+    if model.format is not ModelFormat.SAFETENSORS:
+        return bool(model.config.get(f"{model.model_type}.pooling_type"))
+    described = model.path is not None and (model.path / "modules.json").is_file()
+    return described or not _has_head(model)
+
+
 def _has_head(model: ModelDescription) -> bool:
     if model.format is not ModelFormat.SAFETENSORS:
         return True

@@ -103,7 +103,7 @@ def test_what_becomes_of_a_weight() -> None:
     assert (plan.used, plan.notes()) == ("none", [])
     assert plan.part(weight, "Q6_K") is weight
     assert "Q6_K" in plan.notes()[0]
-    plan = QuantizationPlan("int8")
+    plan = QuantizationPlan("int8", keeps_codes=True)
     codes = QuantizedWeight(
         bits=8, group=32, codes=torch.zeros(4, 64, dtype=torch.int8), scales=torch.ones(4, 2)
     )
@@ -116,7 +116,7 @@ def test_what_becomes_of_a_weight() -> None:
         rounded = QuantizationPlan("int8").part(_random(4, inputs), "BF16")
         assert isinstance(rounded, QuantizedWeight)
         assert (rounded.bits, rounded.group) == (8, group)
-    plan = QuantizationPlan("int4")
+    plan = QuantizationPlan("int4", keeps_codes=True)
     four = plan.part(weight, "F32")
     assert isinstance(four, QuantizedWeight)
     assert (four.bits, plan.used) == (4, "int4")
@@ -127,6 +127,12 @@ def test_what_becomes_of_a_weight() -> None:
     assert isinstance(odd, QuantizedWeight)
     assert (odd.bits, odd.group) == (8, 50)
     assert "no multiple of 32" in plan.notes()[0]
+
+
+def test_a_device_that_only_rounds_says_so() -> None:
+    plan = QuantizationPlan("int8")
+    plan.part(_random(4, 64), "BF16")
+    assert "neither time nor memory" in plan.notes()[0]
 
 
 def test_quantizations_by_name(tiny_model, plain_adapter) -> None:

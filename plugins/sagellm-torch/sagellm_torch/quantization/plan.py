@@ -102,7 +102,12 @@ class QuantizationPlan:
     def notes(self) -> list[str]:
         """Sentences for the user about what is not plain from :attr:`used`."""
         told = []
-        if self._kept and self.name != "none":
+        if not self.exact and not self.keeps_codes:
+            told.append(
+                f"Weights were rounded as {self.used} says, and are computed with as floats: this "
+                "saves neither time nor memory."
+            )
+        elif not self.exact and self._kept:
             told.append(
                 f"Weights of the types {_listed(self._kept)} are kept as they are stored; inputs "
                 "are rounded to int8."

@@ -120,6 +120,24 @@ def test_a_base_model_with_tied_embeddings_generates_too(base_model) -> None:
     open_runner(model, RunnerConfig(max_slots=1, max_model_len=64)).close()
 
 
+class _Rounding(DeviceAdapter):
+    quantizations = ("int8",)
+
+    def default_quantization(self, parameters: int) -> str:
+        return "int8"
+
+
+@pytest.mark.parametrize("sign", ["none", "no output layer", "modules.json"])
+def test_decoders_made_to_embed_are_exact_unless_asked(base_model, sign) -> None:
+    path, _ = base_model(tie_word_embeddings=sign != "no output layer")
+    if sign == "modules.json":
+        (path / sign).write_text("[]")
+    model = load_model(describe(path), _Rounding("cpu"), LoadOptions())
+    assert model.quantization == ("int8" if sign == "none" else "none")
+    asked = load_model(describe(path), _Rounding("cpu"), LoadOptions(quantization="int8"))
+    assert asked.quantization == "int8"
+
+
 def test_an_encoder_opens_no_runner(tiny_encoder) -> None:
     path = tiny_encoder("bert").path
     model = load_model(describe(path), DeviceAdapter("cpu"), LoadOptions(dtype="float32"))
