@@ -52,6 +52,10 @@ def test_constants_and_zeros_are_exact() -> None:
     weight[1] = 2.5
     assert torch.equal(quantise_int4(weight).dequantise(), weight)
     torch.testing.assert_close(quantise_int8(weight).dequantise(), weight)
+    barely = torch.zeros(1, 32)
+    barely[0, 0] = 1e-42
+    for rounded in (quantise_int8(barely), quantise_int4(barely)):
+        assert not rounded.codes.any()
 
 
 @pytest.mark.parametrize("name", READERS)

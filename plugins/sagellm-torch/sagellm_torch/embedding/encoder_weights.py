@@ -14,7 +14,7 @@ from sagellm_torch.adapter import DeviceAdapter
 from sagellm_torch.architecture import EncoderConfig
 from sagellm_torch.checkpoint import Checkpoint
 from sagellm_torch.linear import ActivatedLinear, AddedLinear, Linear, ResidualLinear
-from sagellm_torch.quantization import quantise_int8
+from sagellm_torch.quantization import int8_group, quantise_int8
 from sagellm_torch.tensor_reader import TensorReader
 
 #: Buffers of old checkpoints that are computed, not loaded.
@@ -203,7 +203,7 @@ class _Reader(TensorReader):
 
     def _rounded(self, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> Linear:
         return self._adapter.quantized_encoder_linear(
-            [quantise_int8(weight) for weight in weights], biases
+            [quantise_int8(weight, int8_group(weight.shape[1])) for weight in weights], biases
         )
 
     def _take_linear(self, prefix: str, out: int, into: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Weights of few bits."""
 
-from .from_floats import quantise_int4, quantise_int8
+from .from_floats import int8_group, quantise_int4, quantise_int8
 from .plan import RULES, Part, QuantizationPlan, alike
 from .quantized_weight import QuantizedWeight
 
@@ -10,6 +10,7 @@ __all__ = [
     "QuantizationPlan",
     "QuantizedWeight",
     "alike",
+    "int8_group",
     "quantise_int4",
     "quantise_int8",
 ]

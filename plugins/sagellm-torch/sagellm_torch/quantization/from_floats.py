@@ -8,10 +8,24 @@ from .quantized_weight import QuantizedWeight
 
 #: Inputs that share a scale of 4-bit weights.
 INT4_GROUP = 32
+#: Inputs that share a scale of 8-bit weights, and of what they are multiplied with: inputs have
+#: outliers that a scale for a whole row would spend most of its 8 bits on. Measured on
+#: SmolLM2-135M, 24,000 tokens: perplexity rises by 3.5 % with one scale a row, 0.7 % with one for
+#: 64, 0.4 % with one for 32. Beside one a row, the products of a prompt take 14 % more time with
+#: 64 and 30 % with 32; those of a token none.
+#: Embeddings of all-MiniLM-L6-v2 have a cosine of 0.999 to those in float32, against 0.995.
+INT8_GROUP = 64
 #: Shares of a group's range that are tried: cutting off what lies outside makes steps smaller.
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8)
+#: Scales below it have no reciprocal in float32; what they stand for is as good as 0.
+_TINY = torch.finfo(torch.float32).tiny
 #: Rows at a time: what lies between stays small.
 _ROWS = 1024
+
+
+def int8_group(inputs: int, wanted: int = INT8_GROUP) -> int:
+    """The group of 8-bit weights: ``wanted``, else 32, else all inputs, whichever divides them."""
+    return next((size for size in (wanted, 32) if inputs % size == 0), inputs)
 
 
 def quantise_int8(weight: torch.Tensor, group: int | None = None) -> QuantizedWeight:
@@ -28,7 +42,7 @@ def quantise_int8(weight: torch.Tensor, group: int | None = None) -> QuantizedWe
         part = weight[first : first + _ROWS].float().reshape(-1, inputs // group, group)
         scale = part.abs().amax(-1).div_(127)
         # A group of zeros has scale 0 and codes 0.
-        inverse = torch.where(scale > 0, scale.reciprocal(), 0.0)
+        inverse = torch.where(scale >= _TINY, scale.reciprocal(), 0.0)
         scales[first : first + _ROWS] = scale
         rounded = (part * inverse.unsqueeze(-1)).round_().clamp_(-127, 127)
         codes[first : first + _ROWS] = rounded.view(-1, inputs).to(torch.int8)
@@ -75,7 +89,7 @@ def _rounded(
     part: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     scale = (high - low) / 15
-    inverse = torch.where(scale > 0, scale.reciprocal(), 0.0).unsqueeze(-1)
+    inverse = torch.where(scale >= _TINY, scale.reciprocal(), 0.0).unsqueeze(-1)
     codes = ((part - low.unsqueeze(-1)) * inverse).round_().clamp_(0, 15)
     return codes, scale, low
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .from_floats import INT4_GROUP, quantise_int4, quantise_int8
+from .from_floats import INT4_GROUP, INT8_GROUP, int8_group, quantise_int4, quantise_int8
 from .quantized_weight import QuantizedWeight
 
 #: A weight as a checkpoint gives it: numbers, or the codes that it is stored as.
@@ -17,12 +17,6 @@ Part = torch.Tensor | QuantizedWeight
 RULES = 2
 #: Inputs that share a scale where a weight was stored in few bits before.
 _FINE = 32
-#: Inputs that share a scale of 8-bit weights, and of what they are multiplied with: inputs have
-#: outliers that a scale for a whole row would spend most of its 8 bits on. Measured on
-#: SmolLM2-135M, 24,000 tokens: perplexity rises by 3.5 % with one scale a row, 0.7 % with one for
-#: 64, 0.4 % with one for 32. Beside one a row, the products of a prompt take 14 % more time with
-#: 64 and 30 % with 32; those of a token none.
-_COARSE = 64
 
 
 @dataclass(slots=True)
@@ -71,7 +65,7 @@ class QuantizationPlan:
             if inputs % INT4_GROUP == 0:
                 return quantise_int4(weight)
             self._uneven = True
-        return quantise_int8(weight, _group(inputs, _FINE if few_bits else _COARSE))
+        return quantise_int8(weight, int8_group(inputs, _FINE if few_bits else INT8_GROUP))
 
     def record(self) -> dict[str, Any]:
         """What it did, to be restored where weights are taken from a cache."""
@@ -124,11 +118,6 @@ class QuantizationPlan:
         if self._uneven:
             told.append(f"Layers whose inputs are no multiple of {INT4_GROUP} have 8 bits.")
         return told
-
-
-def _group(inputs: int, wanted: int) -> int:
-    """The largest group up to ``wanted`` that divides the inputs; all of them where none does."""
-    return next((size for size in (wanted, _FINE) if inputs % size == 0), inputs)
 
 
 #: Types of tensors that lose something by being rounded for the first time.
