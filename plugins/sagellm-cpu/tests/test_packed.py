@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sagellm_cpu.adapter import CPUAdapter
+from sagellm_cpu.native.library_cache import LibraryCache
 from sagellm_cpu.packed import PackedCache, model_hash
 from sagellm_torch import load_model
 
@@ -171,6 +172,22 @@ def test_files_that_others_may_write_are_not_used(tmp_path) -> None:
     assert kept.folder is not None
     (kept.folder / f"{_KEY}.bin").chmod(0o666)
     assert kept.load(_KEY) is None
+
+
+def test_new_folders_are_ones_own_whatever_the_umask(tmp_path, compiled) -> None:
+    """Many systems let a user's group write what the user makes."""
+    (library,) = (compiled / "native").glob("*.so")
+    before = os.umask(0o002)
+    try:
+        kept = PackedCache(tmp_path)
+        assert kept.save(_KEY, {}, _TENSORS)
+        assert kept.load(_KEY) is not None
+        libraries = LibraryCache(tmp_path, library.stem.split("-")[0])
+        assert libraries.writable()
+        assert libraries.keep(library) is not None
+        assert libraries.find() is not None
+    finally:
+        os.umask(before)
 
 
 def test_a_directory_that_cannot_be_written(model, cache, caplog) -> None:

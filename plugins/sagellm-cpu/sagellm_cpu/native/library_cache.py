@@ -82,14 +82,14 @@ class LibraryCache:
             return None
         temporary = ""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not trusted(self._folder):
                 raise PermissionError(1, "other users may write there")
             # Written beside and moved over: another process sees all of it or nothing.
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".writing-")
             with os.fdopen(handle, "wb") as file, built.open("rb") as source:
                 shutil.copyfileobj(source, file)
-            os.chmod(temporary, 0o755)  # noqa: PTH101
+            Path(temporary).chmod(0o755)
             path = self._folder / f"{self._key}-{_checksum(built)}.so"
             Path(temporary).replace(path)
         except OSError as error:
@@ -115,7 +115,7 @@ class LibraryCache:
         if self._folder is None:
             return False
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
                 return trusted(self._folder)
         except OSError:

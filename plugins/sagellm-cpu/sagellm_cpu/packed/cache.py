@@ -81,7 +81,7 @@ class PackedCache:
             return False
         temporary = ""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not trusted(path.parent):
                 raise PermissionError(1, "other users may write there")
             size = sum(tensor.nbytes for tensor in tensors.values())

@@ -65,7 +65,7 @@ def _read(memory: Path) -> dict[str, str]:
 def _write(memory: Path, known: dict[str, str]) -> None:
     # Not to be able to is no loss but of time.
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=memory.parent, prefix=".writing-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
