@@ -87,9 +87,11 @@ class LoadOptions:
     #: ``auto`` or a torch-style name. A device that has no use for the one asked for may
     #: compute in another, and says so in :attr:`LoadedModel.notes`.
     dtype: str = "auto"
-    #: ``None`` (as the files are), or a name such as ``int8``. A provider that does not
-    #: offer it raises :class:`UnsupportedOptionError`.
+    #: ``None`` (the provider's own choice: what is fastest without visible loss), or a name such
+    #: as ``int8``. A provider that does not offer it raises :class:`UnsupportedOptionError`.
     quantization: str | None = None
+    #: Which :class:`Capability` it is loaded for: ``generate`` or ``embed``. Defaults may differ.
+    capability: str = "generate"
     #: Where converted files may be kept; may be missing or read-only: then nothing is kept.
     cache_dir: Path | None = None
     #: Options of the provider's own. Unknown keys raise :class:`ConfigurationError`.

@@ -82,6 +82,7 @@ def open_session(
         LoadOptions(
             dtype=config.dtype,
             quantization=config.quantization,
+            capability=Capability.EMBED,
             cache_dir=cache_directory(config.cache_dir),
             provider_options=config.provider_options,
             on_progress=on_progress,

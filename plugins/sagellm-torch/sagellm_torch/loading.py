@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sagellm_core.contract import (
+    Capability,
     ConfigurationError,
     InsufficientMemoryError,
     LoadOptions,
@@ -97,7 +98,7 @@ def _plan(
 ) -> QuantizationPlan:
     name = options.quantization
     if name is None:
-        embeds = made_to_embed(description)
+        embeds = options.capability == Capability.EMBED or made_to_embed(description)
         name = "none" if embeds else adapter.default_quantization(parameters)
     return QuantizationPlan(name, keeps_codes=adapter.keeps_codes)
 

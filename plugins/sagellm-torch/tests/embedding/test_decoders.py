@@ -138,6 +138,13 @@ def test_decoders_made_to_embed_are_exact_unless_asked(base_model, sign) -> None
     assert asked.quantization == "int8"
 
 
+def test_a_decoder_opened_to_embed_is_exact_unless_asked(base_model) -> None:
+    path, _ = base_model(tie_word_embeddings=True)
+    for asked, used in ((None, "none"), ("int8", "int8")):
+        options = LoadOptions(quantization=asked, capability="embed")
+        assert load_model(describe(path), _Rounding("cpu"), options).quantization == used
+
+
 def test_an_encoder_opens_no_runner(tiny_encoder) -> None:
     path = tiny_encoder("bert").path
     model = load_model(describe(path), DeviceAdapter("cpu"), LoadOptions(dtype="float32"))
