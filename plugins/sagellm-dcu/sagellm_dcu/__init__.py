@@ -1,0 +1,3 @@
+"""The sagellm-dcu distribution."""
+
+__version__ = "0.1.0"
