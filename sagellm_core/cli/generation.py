@@ -75,6 +75,11 @@ def generation_options(command: Any) -> Any:
         click.option("--system", metavar="TEXT", help="A system message before the prompt."),
         click.option("--dtype", metavar="NAME", help="What to compute in, as bfloat16."),
         click.option(
+            "--quantization",
+            metavar="NAME",
+            help="How weights are kept: none, int8 or int4. [default: the provider's choice]",
+        ),
+        click.option(
             "--allow-fallback",
             is_flag=True,
             help="Let auto pass over a provider whose hardware is there but broken.",
@@ -128,8 +133,9 @@ def _make_generator(state: State, flags: dict[str, Any]) -> SageLLMGenerator:
         settings["model_path"] = flags["model"]
     if flags["backend"]:
         settings["backend_type"] = flags["backend"]
-    if flags["dtype"] is not None:
-        settings["dtype"] = flags["dtype"]
+    for name in ("dtype", "quantization"):
+        if flags[name] is not None:
+            settings[name] = flags[name]
     if flags["allow_fallback"]:
         settings["allow_fallback"] = True
     if state.disabled:

@@ -29,6 +29,16 @@ def test_a_backend_that_needs_no_model_gets_none(sagellm: Callable[..., Any]) ->
     assert sagellm("run", "--backend", "auto", "-p", "Hi").returncode == 2
 
 
+def test_a_quantization_is_the_provider_s_to_refuse(
+    sagellm: Callable[..., Any], mock: tuple[str, ...]
+) -> None:
+    done = sagellm("run", *mock, "-p", "Hi", "--quantization", "int8")
+    assert done.returncode == 1
+    assert "no weights to quantize to 'int8'" in done.stderr
+    done = sagellm("run", *mock, "-p", "Hi", "--quantization", "int3")
+    assert "'none', 'int8' or 'int4'" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("-p", "-")])
 def test_a_prompt_from_a_pipe(
     sagellm: Callable[..., Any], mock: tuple[str, ...], arguments: tuple[str, ...]

@@ -69,6 +69,8 @@ class CPUAdapter(DeviceAdapter):
 
     def _wants(self, option: str) -> bool:
         asked = self.options.get(option, "auto")
+        if isinstance(asked, bool):  # what YAML makes of "off" and "on"
+            return asked
         if asked not in ("auto", "off"):
             raise ConfigurationError(
                 f"{option}={asked!r} is not valid.", hint=f"{option} is 'auto' or 'off'."

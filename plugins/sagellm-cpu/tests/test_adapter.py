@@ -33,6 +33,15 @@ def test_impossible_threads(threads) -> None:
         CPUAdapter({"threads": threads})
 
 
+@pytest.mark.parametrize("off", ["off", False])
+def test_switches_are_words_and_what_yaml_makes_of_them(off) -> None:
+    adapter = CPUAdapter({"native": off, "packed_cache": True})
+    assert adapter.kernel_notes == ()
+    for wrong in ("no", 0, None):
+        with pytest.raises(ConfigurationError, match="native"):
+            CPUAdapter({"native": wrong})
+
+
 def test_an_unknown_option() -> None:
     with pytest.raises(ConfigurationError, match="'thread'") as caught:
         CPUAdapter({"thread": 2})
