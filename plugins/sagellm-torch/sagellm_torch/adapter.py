@@ -14,11 +14,7 @@ import torch
 
 from sagellm_core.contract import ConfigurationError
 
-from . import attention
 from .activations import ACTIVATIONS
-from .attention import AttentionConfig, GatherWorkspace
-from .embedding.full_attention import attend_full
-from .embedding.pack import Group
 from .kv_cache import CacheShape, KVCache
 from .linear import (
     ActivatedLinear,
@@ -30,9 +26,9 @@ from .linear import (
     ResidualLinear,
     merge,
 )
+from .operators import DeviceOperators
 from .quantization import QuantizationPlan, QuantizedWeight
-from .rotary import rotate
-from .step import DecodeStep, PrefillStep
+from .step import DecodeStep
 
 if TYPE_CHECKING:
     from sagellm_core.contract import ModelDescription
@@ -66,8 +62,8 @@ class DeviceMemory:
     free: int
 
 
-class DeviceAdapter:
-    """A torch device.
+class DeviceAdapter(DeviceOperators):
+    """A torch device: memory, weights, and the operators of :class:`DeviceOperators`.
 
     :param device: as torch names it: ``cpu``, ``npu:0``.
     :param options: the provider options that the user passed.
@@ -84,9 +80,9 @@ class DeviceAdapter:
     embedding_tokens: int = 16_384
 
     def __init__(self, device: str, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
         self.device = torch.device(device)
         self.options = dict(options or {})
-        self._workspace = GatherWorkspace()
         for name in self.options:
             if name not in self.option_names:
                 raise ConfigurationError(
@@ -261,71 +257,12 @@ class DeviceAdapter:
         """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""
         return 0
 
-    def argmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """The first of the largest logits of each row, [R, vocab] -> [R]."""
-        return logits.argmax(-1)
-
-    def rotate(self, heads: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
-        """Rotate heads [T, heads, head_dim] by [T, 1, rotary_dim / 2, 2]: a new tensor."""
-        return rotate(heads, rotations)
-
-    def attend_prefill(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        layer: tuple[torch.Tensor, torch.Tensor],
-        step: PrefillStep,
-        config: AttentionConfig,
-    ) -> torch.Tensor:
-        """Write a prefill's keys and values into the cache, and attend.
-
-        :param query: [T, num_heads, head_dim]; ``key``, ``value``: [T, num_kv_heads, head_dim].
-        :returns: [T, num_heads * head_dim].
-        """
-        attention.write(layer, key, value, step.write_index)
-        return attention.attend_prefill(query, key, value, layer, step, config, self._workspace)
-
     def padded_tokens(self, count: int) -> int:
         """Tokens that an encoder's pass is filled up to, at least ``count``.
 
         For devices that prepare a kernel for each number of rows that they have not seen.
         """
         return count
-
-    def attend_full(
-        self,
-        qkv: torch.Tensor,
-        groups: Sequence[Group],
-        num_heads: int,
-        bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Attend within packed texts, every token to every other of its text: encoders.
-
-        :param qkv: [T, 3 * num_heads * head_dim]: queries, keys and values side by side.
-        :param groups: texts of one length, which lie side by side, longest first. Rows after
-            the last group are filling, and what comes out there must be finite.
-        :param bias: added to scaled scores, [num_heads, longest, longest], or ``None``.
-        :returns: [T, num_heads * head_dim].
-        """
-        return attend_full(qkv, groups, num_heads, bias)
-
-    def attend_decode(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        layer: tuple[torch.Tensor, torch.Tensor],
-        step: DecodeStep,
-        config: AttentionConfig,
-    ) -> torch.Tensor:
-        """Write one key and value a sequence into the cache, and attend.
-
-        :param query: [B, num_heads, head_dim]; ``key``, ``value``: [B, num_kv_heads, head_dim].
-        :returns: [B, num_heads * head_dim].
-        """
-        attention.write(layer, key, value, step.write_index)
-        return attention.attend_decode(query, layer, step, config, self._workspace)
 
     def fuse_decoder(self, decoder: Decoder) -> StepDecoder | None:
         """What computes this decoder's steps from now on; ``None``: it goes on itself.

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 
-from .activations import ACTIVATIONS
 from .adapter import DeviceAdapter
 from .architecture import DecoderConfig
 from .attention import AttentionConfig
@@ -52,7 +50,6 @@ class Decoder:
         self.config = config
         self._weights = weights
         self._adapter = adapter
-        self._activation = ACTIVATIONS[config.activation]
         self._attention = [
             AttentionConfig(
                 num_heads=config.num_heads,
@@ -110,9 +107,11 @@ class Decoder:
         if config.embedding_scale != 1.0:
             # Gemma rounds the factor to the type of the embeddings.
             hidden = hidden * torch.tensor(config.embedding_scale, dtype=hidden.dtype)
+        layers, eps = weights.layers, config.norm_eps
         last = config.num_layers - 1
-        for index, layer in enumerate(weights.layers):
-            mixed = self._attend(index, layer, hidden, step, cache)
+        normed = self._norm(hidden, layers[0].attention_norm)
+        for index, layer in enumerate(layers):
+            mixed = self._attend(index, layer, normed, step, cache)
             if index == last and step.logits_index is not None:
                 # Past the last attention only rows that are sampled matter.
                 if not step.logits_index.numel():
@@ -122,43 +121,35 @@ class Decoder:
             mixed = layer.output(mixed)
             if layer.post_attention_norm is not None:
                 mixed = self._norm(mixed, layer.post_attention_norm)
-            hidden = hidden + mixed
-            mixed = self._mlp(layer, self._norm(hidden, layer.mlp_norm))
+            hidden, normed = self._adapter.add_rms_norm(hidden, mixed, layer.mlp_norm, eps)
+            gate_up = layer.gate_up(normed)
+            mixed = layer.down(self._adapter.gated_activation(gate_up, config.activation))
             if layer.post_mlp_norm is not None:
                 mixed = self._norm(mixed, layer.post_mlp_norm)
-            hidden = hidden + mixed
-        return self._norm(hidden, weights.final_norm)
+            # What follows an addition is a norm: that of the next layer, or the last.
+            following = weights.final_norm if index == last else layers[index + 1].attention_norm
+            hidden, normed = self._adapter.add_rms_norm(hidden, mixed, following, eps)
+        return normed
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.config.norm_eps)
+        return self._adapter.rms_norm(x, weight, self.config.norm_eps)
 
     def _attend(
         self,
         index: int,
         layer: LayerWeights,
-        hidden: torch.Tensor,
+        normed: torch.Tensor,
         step: PrefillStep | DecodeStep,
         cache: KVCache,
     ) -> torch.Tensor:
         """Attention before its output projection, [T, num_heads * head_dim]."""
         config = self.config
-        heads = config.num_heads + config.num_kv_heads
-        qkv = layer.qkv(self._norm(hidden, layer.attention_norm))
-        count = qkv.shape[0]
-        every = qkv.view(count, heads + config.num_kv_heads, config.head_dim)
-        qk, value = every[:, :heads], every[:, heads:]
-        if layer.qk_norm is not None:
-            qk = F.rms_norm(qk, (config.head_dim,), None, config.norm_eps) * layer.qk_norm
-        qk = self._adapter.rotate(qk, step.rotations[config.layers[index].rope])
-        query, key = qk[:, : config.num_heads], qk[:, config.num_heads :]
-        if isinstance(step, DecodeStep):
-            return self._adapter.attend_decode(
-                query, key, value, cache.layers[index], step, self._attention[index]
-            )
-        return self._adapter.attend_prefill(
-            query, key, value, cache.layers[index], step, self._attention[index]
+        return self._adapter.attend(
+            layer.qkv(normed),
+            step.rotations[config.layers[index].rope],
+            cache.layers[index],
+            step,
+            self._attention[index],
+            layer.qk_norm,
+            config.norm_eps,
         )
-
-    def _mlp(self, layer: LayerWeights, x: torch.Tensor) -> torch.Tensor:
-        gate, up = layer.gate_up(x).chunk(2, dim=-1)
-        return layer.down(self._activation(gate).mul_(up))
