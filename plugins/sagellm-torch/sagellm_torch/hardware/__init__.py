@@ -10,10 +10,12 @@ from .access import AccessCheck, may_open
 from .container import in_container
 from .files import read_fields, read_number, read_text
 from .pci import PCIDevice, pci_devices
+from .problem import Problem
 
 __all__ = [
     "AccessCheck",
     "PCIDevice",
+    "Problem",
     "in_container",
     "may_open",
     "pci_devices",
