@@ -1,17 +1,19 @@
-"""The provider. Nothing here imports torch before a model is loaded."""
+"""The provider. Nothing here imports torch before a model is loaded, and nothing starts CUDA."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagellm_core.contract import (
     Capability,
     DeviceClass,
     DeviceInfo,
-    DeviceState,
     Embedder,
     EmbedderConfig,
+    Finding,
     LoadAnswer,
     LoadedModel,
     LoadOptions,
@@ -22,6 +24,9 @@ from sagellm_core.contract import (
     RunnerConfig,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    from .detection import Surroundings
 
 _CAPABILITIES = frozenset({Capability.GENERATE, Capability.LOGPROBS, Capability.EMBED})
 
@@ -40,14 +45,24 @@ def sagellm_plugin_info() -> PluginInfo:
 
 @hookimpl
 def sagellm_detect_devices(env: Mapping[str, str], root: Path) -> Sequence[DeviceInfo]:
-    """Detection is not written yet."""
-    return [DeviceInfo(id="cuda", state=DeviceState.ABSENT, reason="Detection is not written yet.")]
+    """The GPUs that CUDA would show to torch, and what is wrong with the others."""
+    from .detection import detect
+
+    return detect(_surroundings(env, root))
 
 
 @hookimpl
 def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
-    """Whether the kit covers the model."""
-    return LoadAnswer(verdict=LoadVerdict.NO, reason="Loading is not written yet.")
+    """Whether the kit covers the model and torch is built for CUDA."""
+    from sagellm_torch.load_answer import load_answer
+    from sagellm_torch.torch_build import installed_torch
+
+    from .fitness import build_problem
+
+    problem = build_problem(installed_torch())
+    if problem is not None:
+        return LoadAnswer(verdict=LoadVerdict.NO, reason=problem.reason, hint=problem.hint)
+    return load_answer(model, _CAPABILITIES)
 
 
 @hookimpl
@@ -58,8 +73,9 @@ def sagellm_load_model(
     from sagellm_torch import load_model
 
     from .adapter import CUDAAdapter
+    from .torch_device import torch_name
 
-    return load_model(model, CUDAAdapter(device.id, options.provider_options), options)
+    return load_model(model, CUDAAdapter(torch_name(device), options.provider_options), options)
 
 
 @hookimpl
@@ -78,3 +94,22 @@ def sagellm_open_embedder(model: LoadedModel, config: EmbedderConfig) -> Embedde
 
     assert isinstance(model, TorchModel), "core hands back what sagellm_load_model returned"
     return open_embedder(model, config)
+
+
+@hookimpl
+def sagellm_diagnose(device: DeviceInfo) -> Sequence[Finding]:
+    """Driver, torch's build, Triton, NVML, and what the variables do."""
+    from .diagnosis import diagnose
+
+    return diagnose(device, _surroundings(os.environ, Path("/")))
+
+
+def _surroundings(env: Mapping[str, str], root: Path) -> Surroundings:
+    from sagellm_torch.torch_build import installed_torch
+
+    from .detection import Surroundings
+    from .nvml import NOT_ASKED, ask_nvml, load_nvml
+
+    # NVML answers for this machine, so not for a tree that stands in for another.
+    nvml = ask_nvml(load_nvml()) if root == Path("/") else NOT_ASKED
+    return Surroundings(env=env, root=root, torch=installed_torch(), nvml=nvml)
