@@ -1,17 +1,19 @@
-"""The provider. Nothing here imports torch before a model is loaded."""
+"""The provider. Nothing here imports torch before a model is loaded, or starts a process."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagellm_core.contract import (
     Capability,
     DeviceClass,
     DeviceInfo,
-    DeviceState,
     Embedder,
     EmbedderConfig,
+    Finding,
     LoadAnswer,
     LoadedModel,
     LoadOptions,
@@ -22,6 +24,9 @@ from sagellm_core.contract import (
     RunnerConfig,
     hookimpl,
 )
+
+if TYPE_CHECKING:
+    from .detection import Surroundings
 
 _CAPABILITIES = frozenset({Capability.GENERATE, Capability.LOGPROBS, Capability.EMBED})
 
@@ -40,14 +45,24 @@ def sagellm_plugin_info() -> PluginInfo:
 
 @hookimpl
 def sagellm_detect_devices(env: Mapping[str, str], root: Path) -> Sequence[DeviceInfo]:
-    """Detection is not written yet."""
-    return [DeviceInfo(id="dcu", state=DeviceState.ABSENT, reason="Detection is not written yet.")]
+    """The DCUs that HIP would show to torch, and what is wrong with the others."""
+    from .detection import detect
+
+    return detect(_surroundings(env, root))
 
 
 @hookimpl
 def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
-    """Whether the kit covers the model."""
-    return LoadAnswer(verdict=LoadVerdict.NO, reason="Loading is not written yet.")
+    """Whether the kit covers the model and torch is built for HIP."""
+    from sagellm_torch.load_answer import load_answer
+    from sagellm_torch.torch_build import installed_torch
+
+    from .fitness import build_problem
+
+    problem = build_problem(installed_torch())
+    if problem is not None:
+        return LoadAnswer(verdict=LoadVerdict.NO, reason=problem.reason, hint=problem.hint)
+    return load_answer(model, _CAPABILITIES)
 
 
 @hookimpl
@@ -59,7 +74,9 @@ def sagellm_load_model(
 
     from .adapter import DCUAdapter
 
-    return load_model(model, DCUAdapter(device.id, options.provider_options), options)
+    # torch calls HIP devices by the other name.
+    name = device.id.replace("dcu:", "cuda:")
+    return load_model(model, DCUAdapter(name, options.provider_options), options)
 
 
 @hookimpl
@@ -78,3 +95,19 @@ def sagellm_open_embedder(model: LoadedModel, config: EmbedderConfig) -> Embedde
 
     assert isinstance(model, TorchModel), "core hands back what sagellm_load_model returned"
     return open_embedder(model, config)
+
+
+@hookimpl
+def sagellm_diagnose(device: DeviceInfo) -> Sequence[Finding]:
+    """Driver, files of the DTK, torch's build, Triton, and what the variables do."""
+    from .diagnosis import diagnose
+
+    return diagnose(device, _surroundings(os.environ, Path("/")))
+
+
+def _surroundings(env: Mapping[str, str], root: Path) -> Surroundings:
+    from sagellm_torch.torch_build import installed_torch
+
+    from .detection import Surroundings
+
+    return Surroundings(env=env, root=root, torch=installed_torch())
