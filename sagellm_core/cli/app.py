@@ -40,7 +40,7 @@ def _disabled(
     table={
         "run": ("run", "Answer one prompt."),
         "chat": ("chat", "Talk with a model."),
-        "plugins": ("plugins", "List the providers, or explain which one is chosen."),
+        "plugins": ("plugins", "List the providers, explain which one is chosen, or write one."),
         "doctor": ("doctor", "Look for what is wrong with this installation."),
         "models": ("models", "Names for models on this machine."),
         "config": ("config", "Show, check or write the configuration."),
