@@ -80,8 +80,7 @@ class DeviceAdapter(DeviceOperators):
     embedding_tokens: int = 16_384
 
     def __init__(self, device: str, options: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
-        self.device = torch.device(device)
+        super().__init__(device)
         self.options = dict(options or {})
         for name in self.options:
             if name not in self.option_names:
@@ -274,9 +273,18 @@ class DeviceAdapter(DeviceOperators):
         return None
 
     def capture_decode(
-        self, forward: Callable[[DecodeStep], torch.Tensor]
+        self,
+        forward: Callable[[DecodeStep], torch.Tensor],
+        idle: Callable[[int], DecodeStep],
+        rows: int,
     ) -> Callable[[DecodeStep], torch.Tensor]:
-        """Wrap the decode forward in a device graph. By default it runs eagerly."""
+        """Wrap the decode forward in a device graph. By default it runs eagerly.
+
+        :param forward: logits [B, vocab]. It can be recorded where attention reads nothing but
+            what is on the device: not :attr:`DecodeStep.contexts` and what comes of them.
+        :param idle: makes a step of so many rows for nothing, to record with.
+        :param rows: of the widest step.
+        """
         return forward
 
     def synchronize(self) -> None:

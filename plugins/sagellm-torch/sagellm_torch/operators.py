@@ -1,4 +1,4 @@
-"""What a torch device computes in a step: norms, activations, rotations, attention.
+"""What a torch device does in a step: copies from the host, norms, activations, attention.
 
 Every method has a body in plain torch operators, which is right on any torch device; a vendor
 overrides those that its device does better.
@@ -6,7 +6,7 @@ overrides those that its device does better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,22 @@ from .step import DecodeStep, PrefillStep
 class DeviceOperators:
     """The arithmetic of a step; :class:`~sagellm_torch.adapter.DeviceAdapter` has the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
         self._workspace = GatherWorkspace()
+
+    def upload(self, values: Sequence[float], dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        """Numbers of the host on the device, [len(values)], without waiting for it."""
+        return torch.tensor(values, dtype=dtype).to(self.device, non_blocking=True)
+
+    def download(self, tensors: Sequence[torch.Tensor]) -> Callable[[], Sequence[torch.Tensor]]:
+        """Tensors on their way to the host; the function that this returns waits for them.
+
+        Asked for as soon as what they hold was queued, and waited for when the step is read. By
+        default they are copied then, behind everything that was queued by then. A device with
+        events starts the copies at once and waits for nothing but these.
+        """
+        return lambda: [tensor.cpu() for tensor in tensors]
 
     def argmax(self, logits: torch.Tensor) -> torch.Tensor:
         """The first of the largest logits of each row, [R, vocab] -> [R]."""

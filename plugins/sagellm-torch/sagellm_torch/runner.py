@@ -76,7 +76,10 @@ class TorchRunner:
         dtype = getattr(torch, model.dtype)
         shape = cache_shape(model.config, config, self._adapter, dtype)
         self._cache: KVCache | None = self._adapter.allocate_cache(shape)
-        self._slots = SlotTable(config.max_slots, config.max_model_len, self._cache, self._device)
+        upload = self._adapter.upload
+        self._slots = SlotTable(
+            config.max_slots, config.max_model_len, self._cache, self._device, upload
+        )
         ropes = tuple(
             RotaryTable(rope, config.max_model_len, self._device) for rope in model.config.ropes
         )
@@ -87,13 +90,15 @@ class TorchRunner:
             shape.bytes_per_block,
             shareable=self._history is None,
         )
-        self._builder = StepBuilder(self._slots, ropes, self._history, self._device)
+        self._builder = StepBuilder(self._slots, ropes, self._history, upload)
         cache = self._cache
         self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
         self._decode_forward = lambda step: model.decoder.decode(step, cache)
         # Modelling code of transformers may branch on values (experts), which no graph can hold.
         if isinstance(model, DecoderModel):
-            self._decode_forward = self._adapter.capture_decode(self._decode_forward)
+            self._decode_forward = self._adapter.capture_decode(
+                self._decode_forward, self._builder.idle, config.max_slots
+            )
 
     @property
     def capacity(self) -> KVCapacity:
@@ -126,7 +131,7 @@ class TorchRunner:
             place = {row: i for i, row in enumerate(sampled)}
             return self._sample(
                 logits,
-                [rows[i].slot for i in sampled],
+                self._adapter.upload([rows[i].slot for i in sampled]),
                 [slots[i] for i in sampled],
                 [place.get(i) for i in range(len(rows))],
             )
@@ -147,7 +152,7 @@ class TorchRunner:
             step, slots = self._builder.decode(rows)
             assert self._decode_forward is not None, "an open runner has it"
             logits = self._decode_forward(step)
-            return self._sample(logits, [row.slot for row in rows], slots, range(len(rows)))
+            return self._sample(logits, step.slots, slots, range(len(rows)))
 
     def close(self) -> None:
         """Give the KV cache back; the model stays loaded. May be called twice."""
@@ -222,7 +227,7 @@ class TorchRunner:
     def _sample(
         self,
         logits: torch.Tensor,
-        named: Sequence[int],
+        named: torch.Tensor,
         slots: Sequence[Slot],
         places: Sequence[int | None],
     ) -> TensorStep:
@@ -232,7 +237,7 @@ class TorchRunner:
             [slot.length - slot.prompt_len for slot in slots],
             self._adapter.argmax,
         )
-        self._slots.last_tokens.index_copy_(0, self._builder.integers(named), sampled.tokens)
+        self._slots.last_tokens.index_copy_(0, named, sampled.tokens)
         for slot in slots:
             slot.pending = True
         return TensorStep(sampled, places)

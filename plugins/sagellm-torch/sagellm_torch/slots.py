@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,18 +33,31 @@ class Slot:
 
 
 class SlotTable:
-    """All slots of a runner, and their block tables and last tokens on the device."""
+    """All slots of a runner, and their block tables and last tokens on the device.
 
-    def __init__(self, max_slots: int, max_model_len: int, cache: KVCache, device: torch.device):
+    :param upload: copies integers to the device.
+    """
+
+    def __init__(
+        self,
+        max_slots: int,
+        max_model_len: int,
+        cache: KVCache,
+        device: torch.device,
+        upload: Callable[[Sequence[int]], torch.Tensor],
+    ) -> None:
         shape = cache.shape
         self._cache = cache
+        self._upload = upload
         self._block_size = shape.block_size
         self._num_blocks = shape.num_blocks
         self._max_model_len = max_model_len
         self._slots: list[Slot | None] = [None] * max_slots
         width = -(-max_model_len // shape.block_size)
         #: [max_slots, blocks of the longest sequence]
-        self._tables = torch.zeros((max_slots, width), dtype=torch.int64, device=device)
+        self.tables = torch.zeros((max_slots, width), dtype=torch.int64, device=device)
+        # Blocks that the tables do not hold yet, by their places in them.
+        self._gained: dict[int, int] = {}
         #: [max_slots]
         self.last_tokens = torch.zeros(max_slots, dtype=torch.int64, device=device)
 
@@ -91,7 +104,7 @@ class SlotTable:
                 f"Slot {index} has {blocks} blocks of {self._block_size} tokens for {end} tokens.",
                 hint=_REPORT,
             )
-        if blocks > self._tables.shape[1]:
+        if blocks > self.tables.shape[1]:
             raise BlockAccountingError(
                 f"Slot {index} would have {blocks} blocks, more than {self._max_model_len} tokens "
                 "need.",
@@ -107,7 +120,10 @@ class SlotTable:
         return slot
 
     def grow(self, index: int, new_blocks: Sequence[int], count: int) -> Slot:
-        """Append blocks, and ``count`` tokens that are about to be written."""
+        """Append blocks, and ``count`` tokens that are about to be written.
+
+        The tables on the device have the blocks after :meth:`settle`.
+        """
         slot = self[index]
         end = slot.length + count
         if new_blocks:
@@ -116,11 +132,18 @@ class SlotTable:
                 if slot.blocks and block != slot.blocks[-1] + 1:
                     slot.contiguous = False
                 slot.blocks.append(block)
-            added = torch.tensor(new_blocks, dtype=torch.int64)
-            self._tables[index, held : held + len(new_blocks)] = added.to(self._tables.device)
+            first = index * self.tables.shape[1] + held
+            self._gained.update(enumerate(new_blocks, first))
             self._clear_past(slot, held, end)
         slot.length = end
         return slot
+
+    def settle(self) -> None:
+        """Write the blocks that slots gained into the tables, all at once."""
+        if self._gained:
+            gained, self._gained = self._gained, {}
+            places, blocks = self._upload([*gained, *gained.values()]).chunk(2)
+            self.tables.view(-1).index_copy_(0, places, blocks)
 
     def _clear_past(self, slot: Slot, held: int, end: int) -> None:
         # Of the blocks that are new, what this call does not write.
@@ -139,28 +162,30 @@ class SlotTable:
         size = self._block_size
         return [slot.blocks[i // size] * size + i % size for i in range(start, end)]
 
+    def blocks_for(self, tokens: int) -> int:
+        """How many blocks hold ``tokens`` tokens."""
+        return -(-tokens // self._block_size)
+
     def blocks_of(self, index: int, tokens: int) -> torch.Tensor:
         """The first blocks of a slot, enough for ``tokens``, on the device."""
-        return self._tables[index, : -(-tokens // self._block_size)]
+        return self.tables[index, : self.blocks_for(tokens)]
 
     def run_of(self, slot: Slot) -> int | None:
         """The slot's first block, if its blocks follow each other in memory."""
         return slot.blocks[0] if slot.contiguous and slot.blocks else None
 
-    def decode_blocks(
-        self, slots: Sequence[int], contexts: Sequence[int]
-    ) -> tuple[torch.Tensor, int]:
-        """Block tables of several slots, [rows * longest], and the longest's number of blocks."""
-        counts = [-(-context // self._block_size) for context in contexts]
+    def decode_blocks(self, slots: Sequence[int], contexts: Sequence[int]) -> torch.Tensor:
+        """Block tables of several slots, [rows * most blocks of a row]."""
+        counts = [self.blocks_for(context) for context in contexts]
         longest = max(counts)
         if len(slots) == 1:
-            return self._tables[slots[0], :longest], longest
-        rows = torch.tensor(slots, dtype=torch.int64, device=self._tables.device)
-        tables = self._tables[:, :longest].index_select(0, rows)
+            return self.tables[slots[0], :longest]
+        rows = self._upload(slots)
+        tables = self.tables[:, :longest].index_select(0, rows)
         if min(counts) < longest:
             # Past a row's own blocks the table holds what an earlier sequence left there. Its
             # own first block in their place keeps rows from reading each other's memory.
-            sizes = torch.tensor(counts, device=tables.device).unsqueeze(1)
+            sizes = self._upload(counts).unsqueeze(1)
             past = torch.arange(longest, device=tables.device) >= sizes
             tables = torch.where(past, tables[:, :1], tables)
-        return tables.reshape(-1), longest
+        return tables.reshape(-1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -12,23 +13,29 @@ from .long_context import TokenHistory
 from .rotary import RotaryTable
 from .sampling import RowState
 from .slots import Slot, SlotTable
-from .step import DecodeStep, PrefillStep, Segment
+from .step import DecodeStep, PrefillStep, Segment, SlotState
 
 
 class StepBuilder:
-    """Advances the slots by the rows of a call and describes the step to the decoder."""
+    """Advances the slots by the rows of a call and describes the step to the decoder.
+
+    :param upload: copies integers to the device.
+    """
 
     def __init__(
         self,
         slots: SlotTable,
         ropes: Sequence[RotaryTable],
         history: TokenHistory | None,
-        device: torch.device,
+        upload: Callable[[Sequence[int]], torch.Tensor],
     ) -> None:
         self._slots = slots
         self._ropes = ropes
         self._history = history
-        self._device = device
+        self._upload = upload
+        self._state = SlotState(
+            last_tokens=slots.last_tokens, tables=slots.tables, ropes=tuple(ropes)
+        )
 
     def prefill(
         self, rows: Sequence[PrefillRow], states: Sequence[RowState | None]
@@ -55,17 +62,19 @@ class StepBuilder:
             if row.sample:
                 wanted.append(len(tokens) - 1)
             slots.append(slot)
-        ids = self.integers(tokens)
+        self._slots.settle()
+        everything = self._upload([*tokens, *places, *(row for found in turns for row in found)])
+        ids, write_index, *rotated = everything.split(len(tokens))
         if self._history is not None:
             for row, segment in zip(rows, segments, strict=True):
                 part = ids[segment.first : segment.first + segment.count]
                 self._history.extend(row.slot, row.start, part)
         step = PrefillStep(
             tokens=ids,
-            rotations=self._rotations(turns),
-            write_index=self.integers(places),
+            rotations=self._rotations(rotated),
+            write_index=write_index,
             segments=tuple(segments),
-            logits_index=None if len(wanted) == len(tokens) else self.integers(wanted),
+            logits_index=None if len(wanted) == len(tokens) else self._upload(wanted),
         )
         return step, slots
 
@@ -84,26 +93,43 @@ class StepBuilder:
         """The step of a decode call, and its slots, row by row."""
         slots = [self._slots.grow(row.slot, row.new_blocks, 1) for row in rows]
         named = [row.slot for row in rows]
+        self._slots.settle()
         contexts = tuple(slot.length for slot in slots)
-        blocks, longest = self._slots.decode_blocks(named, contexts)
-        numbers = self.integers(named)
-        tokens = self._slots.last_tokens.index_select(0, numbers)
-        if self._history is not None:
-            self._history.append(numbers, [slot.length - 1 for slot in slots], tokens)
+        places = [self._slots.place(slot, slot.length - 1) for slot in slots]
         turns = [
-            [rope.first_row(long=slot.long) + slot.length - 1 for slot in slots]
+            rope.first_row(long=slot.long) + slot.length - 1
             for rope in self._ropes
+            for slot in slots
         ]
+        # One copy for all that the device has to be told.
+        told = self._upload([*named, *contexts, *places, *turns])
         step = DecodeStep(
-            tokens=tokens,
-            rotations=self._rotations(turns),
-            write_index=self.integers([self._slots.place(slot, slot.length - 1) for slot in slots]),
+            told=told.view(-1, len(rows)),
+            state=self._state,
             contexts=contexts,
-            blocks=blocks,
-            max_blocks=longest,
+            gather=partial(self._slots.decode_blocks, named, contexts),
+            max_blocks=self._slots.blocks_for(max(contexts)),
             run=self._slots.run_of(slots[0]) if len(slots) == 1 else None,
         )
+        if self._history is not None:
+            self._history.append(step.slots, [slot.length - 1 for slot in slots], step.tokens)
         return step, slots
+
+    def idle(self, count: int) -> DecodeStep:
+        """A step of ``count`` rows for nothing: they write nothing and see no key.
+
+        For devices that record a step and replay it: real ones are written into its ``told``.
+        """
+        told = self._upload([0] * ((3 + len(self._ropes)) * count)).view(-1, count)
+        told[2].fill_(-1)
+        return DecodeStep(
+            told=told,
+            state=self._state,
+            contexts=(),
+            gather=partial(self._slots.decode_blocks, (), ()),
+            max_blocks=0,
+            run=None,
+        )
 
     def outgrown(self, index: int, end: int) -> PrefillStep | None:
         """The step that computes a sequence again, if ``end`` tokens outgrow the short factors."""
@@ -112,12 +138,15 @@ class StepBuilder:
             return None
         slot.long = True
         firsts = [rope.first_row(long=True) for rope in self._ropes]
+        turns = [row for first in firsts for row in range(first, first + slot.length)]
+        everything = self._upload([*self._slots.places(slot, 0, slot.length), *turns])
+        write_index, *rotated = everything.split(slot.length)
         return PrefillStep(
             tokens=self._history.tokens(index, slot.length),
-            rotations=self._rotations([range(first, first + slot.length) for first in firsts]),
-            write_index=self.integers(self._slots.places(slot, 0, slot.length)),
+            rotations=self._rotations(rotated),
+            write_index=write_index,
             segments=(self._segment(index, slot, 0, 0),),
-            logits_index=self.integers(()),
+            logits_index=self._upload(()),
         )
 
     def _segment(self, index: int, slot: Slot, first: int, start: int) -> Segment:
@@ -129,12 +158,5 @@ class StepBuilder:
             run=self._slots.run_of(slot),
         )
 
-    def integers(self, values: Sequence[int]) -> torch.Tensor:
-        """Integers on the device."""
-        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
-
-    def _rotations(self, turns: Sequence[Sequence[int]]) -> tuple[torch.Tensor, ...]:
-        return tuple(
-            rope.rotations(self.integers(rows))
-            for rope, rows in zip(self._ropes, turns, strict=True)
-        )
+    def _rotations(self, rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(rope.rotations(at) for rope, at in zip(self._ropes, rows, strict=True))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .row_state import RowState
-from .sampler import Sampled, sample
+from .sampler import Sampled, SamplingBatch, sample
 
-__all__ = ["RowState", "Sampled", "sample"]
+__all__ = ["RowState", "Sampled", "SamplingBatch", "sample"]

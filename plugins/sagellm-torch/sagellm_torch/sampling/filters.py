@@ -13,59 +13,120 @@ import torch
 
 from sagellm_core.contract import SamplingParams
 
+from .packing import Packing
+
 #: Without top-k, so many largest logits are looked at before a full sort; they nearly always
 #: hold the probability that top-p asks for, and finding them costs a fraction of the sort.
 _FIRST_LOOK = 512
 
 
-def keep_threshold(scaled: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor | None:
-    """The smallest value that each row keeps, [R, 1]; ``None`` when every row keeps all.
+class Filters:
+    """The thresholds of the rows that draw.
 
-    :param scaled: [R, vocab] logits over temperature, shifted so that each row's maximum is 0.
+    :param ints: room for integers that the device needs; ``floats``: for numbers.
+    :param looks_first: whether to look at a few logits before all of them. The host has to wait
+        for what comes of it, so it is for devices that compute before their calls return.
     """
-    vocab = scaled.shape[-1]
-    threshold = scaled.new_tensor(
-        [math.log(p.min_p) if p.min_p > 0 else -math.inf for p in params]
-    ).unsqueeze(1)
-    sorting = [i for i, p in enumerate(params) if 0 < p.top_k < vocab or p.top_p < 1]
-    if sorting:
-        rows = torch.tensor(sorting, device=scaled.device)
-        nucleus = _nucleus(scaled.index_select(0, rows), [params[i] for i in sorting])
-        threshold[rows] = torch.maximum(threshold[rows], nucleus)
-    elif all(p.min_p == 0 for p in params):
-        return None
-    return threshold
+
+    def __init__(
+        self,
+        params: Sequence[SamplingParams],
+        vocab: int,
+        ints: Packing,
+        floats: Packing,
+        *,
+        looks_first: bool,
+    ) -> None:
+        self._ints = ints
+        self._floats = floats
+        self._floors: int | None = None
+        if any(p.min_p > 0 for p in params):
+            self._floors = floats.add(
+                [math.log(p.min_p) if p.min_p > 0 else -math.inf for p in params]
+            )
+        sorting = [i for i, p in enumerate(params) if 0 < p.top_k < vocab or p.top_p < 1]
+        self._nucleus: _Nucleus | None = None
+        self._where: int | None = None
+        if sorting:
+            self._nucleus = _Nucleus(
+                [params[i] for i in sorting], vocab, ints, floats, looks_first=looks_first
+            )
+            if len(sorting) < len(params):
+                self._where = ints.add(sorting)
+
+    def threshold(self, scaled: torch.Tensor) -> torch.Tensor | None:
+        """The smallest value that each row keeps, [R, 1]; ``None`` when every row keeps all.
+
+        :param scaled: [R, vocab] logits over temperature, shifted so that each row's maximum is 0.
+        """
+        floors = None if self._floors is None else self._floats[self._floors].unsqueeze(1)
+        if self._nucleus is None:
+            return floors
+        if self._where is None:
+            edges = self._nucleus.threshold(scaled)
+        else:
+            where = self._ints[self._where]
+            found = self._nucleus.threshold(scaled.index_select(0, where))
+            edges = scaled.new_full((scaled.shape[0], 1), -math.inf).index_copy(0, where, found)
+        return edges if floors is None else torch.maximum(floors, edges)
 
 
-def _nucleus(scaled: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:
-    """Thresholds of top-k, then of top-p among what top-k kept, [R, 1]."""
-    vocab = scaled.shape[-1]
-    limits = [min(p.top_k, vocab) if p.top_k else vocab for p in params]
-    look = max(limit if limit < vocab else min(_FIRST_LOOK, vocab) for limit in limits)
-    top = scaled.topk(look, dim=-1).values  # descending
-    column = torch.tensor([min(limit, look) - 1 for limit in limits], device=scaled.device)
-    by_count = torch.where(
-        torch.tensor([limit < vocab for limit in limits], device=scaled.device).unsqueeze(1),
-        top.gather(1, column.unsqueeze(1)),
-        -math.inf,
-    )
-    if all(p.top_p >= 1 for p in params):
-        return by_count
-    kept = scaled.masked_fill(scaled < by_count, -math.inf)
-    total = kept.exp().sum(-1, keepdim=True)
-    wanted = scaled.new_tensor([p.top_p for p in params]).unsqueeze(1) * total
-    by_mass, reached = _mass_threshold(top.masked_fill(top < by_count, -math.inf), wanted)
-    short = ~reached.squeeze(1) & torch.tensor(
-        [limit == vocab for limit in limits], device=scaled.device
-    )
-    if look < vocab and bool(short.any()):
-        rows = short.nonzero().squeeze(1)
-        ordered = scaled.index_select(0, rows).sort(-1, descending=True).values
-        by_mass[rows], reached[rows] = _mass_threshold(ordered, wanted.index_select(0, rows))
-    # Never reached means that rounding kept the sum below top_p: then everything is kept.
-    unlimited = torch.tensor([p.top_p >= 1 for p in params], device=scaled.device).unsqueeze(1)
-    by_mass = by_mass.masked_fill(~reached | unlimited, -math.inf)
-    return torch.maximum(by_count, by_mass)
+class _Nucleus:
+    """Top-k, then top-p among what top-k kept."""
+
+    def __init__(
+        self,
+        params: Sequence[SamplingParams],
+        vocab: int,
+        ints: Packing,
+        floats: Packing,
+        *,
+        looks_first: bool,
+    ) -> None:
+        self._ints = ints
+        self._floats = floats
+        limits = [min(p.top_k, vocab) if p.top_k else vocab for p in params]
+        self._all_limited = max(limits) < vocab
+        first_look = min(_FIRST_LOOK, vocab) if looks_first else vocab
+        self._look = max(limit if limit < vocab else first_look for limit in limits)
+        self._columns = ints.add([min(limit, self._look) - 1 for limit in limits])
+        self._limited = ints.add([limit < vocab for limit in limits])
+        self._masses: tuple[int, int] | None = None
+        if any(p.top_p < 1 for p in params):
+            self._masses = (
+                floats.add([p.top_p for p in params]),
+                ints.add([p.top_p >= 1 for p in params]),
+            )
+
+    def threshold(self, scaled: torch.Tensor) -> torch.Tensor:
+        """[R, 1]."""
+        top = _largest(scaled, self._look)
+        limited = self._ints[self._limited].bool().unsqueeze(1)
+        by_count = top.gather(1, self._ints[self._columns].unsqueeze(1))
+        by_count = by_count.masked_fill(~limited, -math.inf)
+        if self._masses is None:
+            return by_count
+        kept = scaled.masked_fill(scaled < by_count, -math.inf)
+        share, unlimited = self._floats[self._masses[0]], self._ints[self._masses[1]].bool()
+        wanted = share.unsqueeze(1) * kept.exp().sum(-1, keepdim=True)
+        by_mass, reached = _mass_threshold(top.masked_fill(top < by_count, -math.inf), wanted)
+        if self._look < scaled.shape[-1] and not self._all_limited:
+            short = (~reached & ~limited).squeeze(1)
+            if bool(short.any()):
+                rows = short.nonzero().squeeze(1)
+                ordered = _largest(scaled.index_select(0, rows), scaled.shape[-1])
+                found = _mass_threshold(ordered, wanted.index_select(0, rows))
+                by_mass[rows], reached[rows] = found
+        # Never reached means that rounding kept the sum below top_p: then everything is kept.
+        by_mass = by_mass.masked_fill(~reached | unlimited.unsqueeze(1), -math.inf)
+        return torch.maximum(by_count, by_mass)
+
+
+def _largest(values: torch.Tensor, count: int) -> torch.Tensor:
+    """The largest of each row, descending, [R, count]."""
+    if count < values.shape[-1]:
+        return values.topk(count, dim=-1).values
+    return values.sort(dim=-1, descending=True).values
 
 
 def _mass_threshold(

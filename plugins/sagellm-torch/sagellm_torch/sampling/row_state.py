@@ -16,9 +16,9 @@ class RowState:
     :raises InvalidSamplingError: ``logit_bias`` names a token that the model does not have.
     """
 
-    __slots__ = ("_device", "_vocab_size", "bias", "counts", "params", "seed", "seen")
+    __slots__ = ("counts", "outputs", "params", "seed", "seen", "tokens")
 
-    def __init__(self, params: SamplingParams, vocab_size: int, device: torch.device) -> None:
+    def __init__(self, params: SamplingParams, vocab_size: int) -> None:
         foreign = sorted(token for token in params.logit_bias if token >= vocab_size)
         if foreign:
             raise InvalidSamplingError(
@@ -27,53 +27,41 @@ class RowState:
             )
         self.params = params
         self.seed = params.seed or 0
-        self._device = device
-        self._vocab_size = vocab_size
-        #: [vocab] how often the output has each token; kept only where a penalty needs it.
+        #: Tokens of prompt and output, and those of the output, that the device was not told of.
+        self.tokens: list[int] = []
+        self.outputs: list[int] = []
+        #: On the device, [vocab]: how often the output has each token, as far as it was told.
         self.counts: torch.Tensor | None = None
-        #: [vocab] whether prompt or output have each token.
+        #: On the device, [vocab]: whether prompt or output have each token.
         self.seen: torch.Tensor | None = None
-        #: Token ids and what is added to their logits.
-        self.bias: tuple[torch.Tensor, torch.Tensor] | None = None
-        if params.presence_penalty or params.frequency_penalty:
-            self.counts = torch.zeros(vocab_size, dtype=torch.float32, device=device)
-        if params.repetition_penalty != 1.0:
-            self.seen = torch.zeros(vocab_size, dtype=torch.bool, device=device)
-        if params.logit_bias:
-            self.bias = (
-                torch.tensor(list(params.logit_bias), dtype=torch.int64, device=device),
-                torch.tensor(list(params.logit_bias.values()), device=device),
-            )
 
     @property
-    def penalised(self) -> bool:
-        """Whether tokens have to be counted."""
-        return self.counts is not None or self.seen is not None
+    def counts_output(self) -> bool:
+        """Whether a penalty needs to know how often the output has each token."""
+        return bool(self.params.presence_penalty or self.params.frequency_penalty)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a penalty needs to know which tokens were there at all."""
+        return self.params.repetition_penalty != 1.0
 
     @property
     def plain(self) -> bool:
         """Whether the next token is the largest logit and nothing else is asked for."""
         return (
             self.params.greedy
-            and not self.penalised
-            and self.bias is None
+            and not self.counts_output
+            and not self.repeats
+            and not self.params.logit_bias
             and self.params.logprobs is None
         )
 
     def observe(self, token_ids: Sequence[int], start: int, prompt_len: int) -> None:
-        """Count tokens at positions ``start`` on; those before ``prompt_len`` are prompt."""
-        if not self.penalised or not token_ids:
-            return
-        tokens = torch.tensor(token_ids, dtype=torch.int64, device=self._device)
-        self._count(tokens, tokens[max(0, prompt_len - start) :])
+        """Count tokens at positions ``start`` on; those before ``prompt_len`` are prompt.
 
-    def observe_output(self, token: torch.Tensor) -> None:
-        """Count a sampled token, [1]."""
-        if self.penalised:
-            self._count(token, token)
-
-    def _count(self, tokens: torch.Tensor, output: torch.Tensor) -> None:
-        if self.seen is not None:
-            self.seen.index_fill_(0, tokens, True)
-        if self.counts is not None:
-            self.counts.index_add_(0, output, torch.ones_like(output, dtype=torch.float32))
+        The device is told of them when the sequence is sampled the next time.
+        """
+        if self.repeats:
+            self.tokens.extend(token_ids)
+        if self.counts_output:
+            self.outputs.extend(token_ids[max(0, prompt_len - start) :])

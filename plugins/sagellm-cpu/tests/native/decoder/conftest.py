@@ -23,7 +23,7 @@ from sagellm_torch.decoder import Decoder
 from sagellm_torch.kv_cache import CacheShape, KVCache
 from sagellm_torch.linear import DenseEmbedding
 from sagellm_torch.rotary import RotaryTable
-from sagellm_torch.step import DecodeStep, PrefillStep, Segment
+from sagellm_torch.step import DecodeStep, PrefillStep, Segment, SlotState
 from sagellm_torch.weights import DecoderWeights, LayerWeights
 
 _SOURCES = Path(sagellm_cpu.__file__).parent / "native" / "src"
@@ -384,12 +384,17 @@ class Steps:
         tables = self._tables[list(tokens), :widest].clone()
         for row, context in enumerate(contexts):
             tables[row, -(-context // self._size) :] = tables[row, 0]
+        rows = range(len(contexts))
+        state = SlotState(
+            last_tokens=torch.tensor(list(tokens.values())),
+            tables=tables,
+            ropes=tuple(self._ropes),
+        )
         return DecodeStep(
-            tokens=torch.tensor(list(tokens.values())),
-            rotations=self._rotations(positions),
-            write_index=torch.tensor(places),
+            told=torch.tensor([[*rows], contexts, places, *[positions] * len(self._ropes)]),
+            state=state,
             contexts=contexts,
-            blocks=tables.reshape(-1),
+            gather=lambda: tables.reshape(-1),
             max_blocks=widest,
             run=None,
         )
