@@ -88,7 +88,7 @@ class Scorer:
 
         sampling = SamplingParams(temperature=0, seed=0)
         device = self._model.adapter.device
-        state = RowState(sampling, self._model.config.vocab_size, device)
+        state = RowState(sampling, self._model.config.vocab_size)
         row = PrefillRow(
             slot=0,
             token_ids=tokens,

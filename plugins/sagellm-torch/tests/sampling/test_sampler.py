@@ -14,11 +14,9 @@ from sagellm_torch.sampling.randomness import uniform
 
 from sagellm_core.contract import InvalidSamplingError, SamplingParams
 
-_CPU = torch.device("cpu")
-
 
 def _state(params: SamplingParams, vocab: int, prompt=(), output=()) -> RowState:
-    state = RowState(params, vocab, _CPU)
+    state = RowState(params, vocab)
     state.observe([*prompt, *output], 0, len(prompt))
     return state
 
@@ -171,7 +169,7 @@ def test_logprobs_are_of_the_plain_distribution() -> None:
     tokens = sampled.tokens.tolist()
     assert tokens == [0, 2, 0]
     assert sampled.logprobs is not None
-    found = sampled.logprobs.to_host(tokens)
+    found = sampled.logprobs.listed(tokens)
     assert sorted(found) == [0, 2]
     plain = logits.log_softmax(-1)
     assert found[0].token_id == 0
