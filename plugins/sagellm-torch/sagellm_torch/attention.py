@@ -199,7 +199,7 @@ def attend_decode(
     else:
         mask = step.masks.get(config.sliding_window)
         if mask is None:
-            mask = _padding_mask(step.contexts, width, config.sliding_window, query)
+            mask = _padding_mask(step.lengths, width, config.sliding_window, query)
             step.masks[config.sliding_window] = mask
     # The query heads that share a key-value head are its queries: [B, Hkv, groups, D].
     q = query.view(batch, config.num_kv_heads, groups, config.head_dim)
@@ -212,11 +212,11 @@ def attend_decode(
 
 
 def _padding_mask(
-    contexts: tuple[int, ...], width: int, window: int | None, like: torch.Tensor
+    lengths: torch.Tensor, width: int, window: int | None, like: torch.Tensor
 ) -> torch.Tensor:
     """0 where a row's token sees a key, else -inf: [B, 1, 1, width]."""
     key_at = torch.arange(width, device=like.device)
-    ends = torch.tensor(contexts, device=like.device).unsqueeze(1)
+    ends = lengths.unsqueeze(1)
     hidden = key_at >= ends
     if window is not None:
         hidden |= key_at < ends - window

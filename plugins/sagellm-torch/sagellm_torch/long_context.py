@@ -7,8 +7,6 @@ deeper layers have attended through it, so the tokens have to be computed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 
@@ -20,7 +18,9 @@ class TokenHistory:
 
     def __init__(self, max_slots: int, switch: int, device: torch.device) -> None:
         self.switch = switch
-        self._tokens = torch.zeros((max_slots, switch), dtype=torch.int64, device=device)
+        # The last column takes tokens past the switch, which nobody reads: leaving them out would
+        # have the host wait to learn how many there are.
+        self._tokens = torch.zeros((max_slots, switch + 1), dtype=torch.int64, device=device)
 
     def crosses(self, long: bool, end: int) -> bool:
         """Whether a sequence of ``end`` tokens has to leave the short factors."""
@@ -32,11 +32,9 @@ class TokenHistory:
         if end > start:
             self._tokens[slot, start:end] = tokens[: end - start]
 
-    def append(self, slots: torch.Tensor, positions: Sequence[int], tokens: torch.Tensor) -> None:
-        """Remember one token a slot."""
-        at = torch.tensor(positions, dtype=torch.int64, device=tokens.device)
-        inside = at < self.switch
-        self._tokens[slots[inside], at[inside]] = tokens[inside]
+    def append(self, slots: torch.Tensor, positions: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Remember one token a slot, each [B]; those past the switch are not needed."""
+        self._tokens[slots, positions.clamp(max=self.switch)] = tokens
 
     def tokens(self, slot: int, count: int) -> torch.Tensor:
         """The first tokens of a slot, [count]."""

@@ -78,9 +78,9 @@ class BroadDecoder:
 
 def positions(step: PrefillStep | DecodeStep) -> torch.Tensor:
     """Each token's place in its sequence, [T]."""
-    device = step.tokens.device
     if isinstance(step, DecodeStep):
-        return torch.tensor(step.contexts, device=device) - 1
+        return step.lengths - 1
+    device = step.tokens.device
     return torch.cat([torch.arange(s.start, s.context, device=device) for s in step.segments])
 
 

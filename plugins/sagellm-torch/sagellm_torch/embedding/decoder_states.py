@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from sagellm_torch.device_errors import device_errors
 from sagellm_torch.kv_cache import CacheShape, KVCache
-from sagellm_torch.memory_errors import device_memory_errors
 from sagellm_torch.model import DecoderModel
 from sagellm_torch.rotary import RotaryTable
 from sagellm_torch.step import PrefillStep, Segment
@@ -69,16 +70,14 @@ class DecoderStates:
         long = 0 if switch is None else sum(length > switch for length in pack.lengths)
         # Texts come longest first, so those past the switch lie at the front.
         turns[: sum(pack.lengths[:long])] += table.first_row(long=True)
-        return turns
+        return pack.integers(turns)
 
     def _places(self, pack: Pack, blocks: Sequence[int]) -> torch.Tensor:
         padding = [
             count * _BLOCK - length for count, length in zip(blocks, pack.lengths, strict=True)
         ]
-        skipped = torch.tensor([0, *padding[:-1]]).cumsum(0)
-        lengths = torch.tensor(pack.lengths)
-        places = torch.arange(len(pack.tokens)) + torch.repeat_interleave(skipped, lengths)
-        return places.to(pack.device)
+        skipped = np.repeat(np.cumsum([0, *padding[:-1]]), pack.lengths)
+        return pack.integers(np.arange(len(pack.token_ids)) + skipped)
 
     def _segments(self, pack: Pack, blocks: Sequence[int]) -> tuple[Segment, ...]:
         segments = []
@@ -109,7 +108,7 @@ class DecoderStates:
                 head_dim=config.head_dim,
                 dtype=self._model.torch_dtype,
             )
-            with device_memory_errors():
+            with device_errors(self._adapter):
                 cache = self._adapter.allocate_cache(shape)
             cache.layers = cache.layers * config.num_layers
             self._cache = cache

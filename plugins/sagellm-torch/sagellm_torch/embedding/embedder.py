@@ -17,7 +17,7 @@ from sagellm_core.contract import (
     TokenizedTexts,
 )
 from sagellm_torch.adapter import DeviceAdapter
-from sagellm_torch.memory_errors import device_memory_errors
+from sagellm_torch.device_errors import device_errors
 
 from .dense import Dense
 from .pack import Pack, pack, slices
@@ -123,7 +123,7 @@ class TorchEmbedder:
         # side by side, because they share a call to attention.
         order = sorted(range(len(batch)), key=lengths.__getitem__, reverse=True)
         budget = max(1, self._adapter.embedding_tokens)
-        with torch.inference_mode(), device_memory_errors():
+        with torch.inference_mode(), device_errors(self._adapter):
             for part in slices([lengths[index] for index in order], budget):
                 places = order[part]
                 packed = pack([batch[index] for index in places], self._adapter.device)
@@ -160,7 +160,7 @@ class TorchEmbedder:
                 )
 
     def _check_ids(self, packed: Pack) -> None:
-        lowest, highest = (int(value) for value in packed.tokens.aminmax())
+        lowest, highest = int(packed.token_ids.min()), int(packed.token_ids.max())
         if lowest < 0 or highest >= self._vocab_size:
             foreign = lowest if lowest < 0 else highest
             raise InvalidRequestError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -60,18 +61,15 @@ class Encoder:
         first, pad = self.config.first_position, self.config.pad_token_id
         places = pack.positions()
         if first == 0:
-            return places
+            return pack.integers(places)
         # These families count only tokens that are no padding, and all padding has one place: it
         # can stand inside a text whose author spelled it out.
-        real = pack.tokens != pad
-        if bool(real.all()):
-            return places + first
-        before = torch.cumsum(real, 0) - real.long()
-        starts = torch.repeat_interleave(
-            before.index_select(0, pack.first_rows()),
-            torch.tensor(pack.lengths, device=pack.device),
-        )
-        return torch.where(real, before - starts + first, pad)
+        real = pack.token_ids != pad
+        if real.all():
+            return pack.integers(places + first)
+        before = np.cumsum(real) - real
+        starts = np.repeat(before[pack.first_rows()], pack.lengths)
+        return pack.integers(np.where(real, before - starts + first, pad))
 
     def _bias_for(self, length: int) -> torch.Tensor | None:
         weight = self._weights.relative

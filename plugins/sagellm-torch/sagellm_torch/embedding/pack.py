@@ -30,28 +30,29 @@ class Group:
 class Pack:
     """What goes through the model in one pass."""
 
-    #: Token ids, [T], on the device.
+    #: Token ids, [T], on the device, and as they were given.
     tokens: torch.Tensor
+    token_ids: np.ndarray
     groups: tuple[Group, ...]
     #: Number of tokens of each text, longest first.
     lengths: tuple[int, ...]
     device: torch.device
 
-    def positions(self) -> torch.Tensor:
+    def positions(self) -> np.ndarray:
         """Place of each token in its text, [T] from 0."""
         places = [np.tile(np.arange(group.length), group.count) for group in self.groups]
-        return self.integers(np.concatenate(places))
+        return np.concatenate(places)
 
-    def first_rows(self) -> torch.Tensor:
+    def first_rows(self) -> np.ndarray:
         """Row of each text's first token."""
-        return self.integers(np.cumsum((0, *self.lengths[:-1])))
+        return np.cumsum((0, *self.lengths[:-1]))
 
-    def last_rows(self) -> torch.Tensor:
+    def last_rows(self) -> np.ndarray:
         """Row of each text's last token."""
-        return self.integers(np.cumsum(self.lengths) - 1)
+        return np.cumsum(self.lengths) - 1
 
     def integers(self, values: np.ndarray) -> torch.Tensor:
-        """Integers on the device."""
+        """Integers on the device, without waiting for it."""
         return torch.from_numpy(values.astype(np.int64, copy=False)).to(
             self.device, non_blocking=True
         )
@@ -61,8 +62,9 @@ def pack(texts: Sequence[Sequence[int]], device: torch.device) -> Pack:
     """Pack texts that are sorted by length, longest first."""
     lengths = tuple(map(len, texts))
     total = sum(lengths)
-    tokens = torch.from_numpy(np.fromiter(chain.from_iterable(texts), np.int64, total))
-    return Pack(tokens.to(device), tuple(_groups(lengths)), lengths, device)
+    ids = np.fromiter(chain.from_iterable(texts), np.int64, total)
+    tokens = torch.from_numpy(ids).to(device, non_blocking=True)
+    return Pack(tokens, ids, tuple(_groups(lengths)), lengths, device)
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[Group]:

@@ -13,9 +13,9 @@ POOLINGS = ("mean", "last", "cls", "max")
 def wanted_rows(pooling: str, pack: Pack) -> torch.Tensor | None:
     """Rows that a pooling looks at, one a text; ``None``: all of them."""
     if pooling == "cls":
-        return pack.first_rows()
+        return pack.integers(pack.first_rows())
     if pooling == "last":
-        return pack.last_rows()
+        return pack.integers(pack.last_rows())
     return None
 
 

@@ -36,8 +36,8 @@ def quantise_int8(weight: torch.Tensor, group: int | None = None) -> QuantizedWe
     """
     out, inputs = weight.shape
     group = group or inputs
-    codes = torch.empty(out, inputs, dtype=torch.int8)
-    scales = torch.empty(out, inputs // group)
+    codes = torch.empty(out, inputs, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(out, inputs // group, device=weight.device)
     for first in range(0, out, _ROWS):
         part = weight[first : first + _ROWS].float().reshape(-1, inputs // group, group)
         scale = part.abs().amax(-1).div_(127)
@@ -55,9 +55,9 @@ def quantise_int4(weight: torch.Tensor, group: int = INT4_GROUP) -> QuantizedWei
     :param weight: [out, in], of any floating type; ``in`` is a multiple of ``group``.
     """
     out, inputs = weight.shape
-    codes = torch.empty(out, inputs // 2, dtype=torch.uint8)
-    scales = torch.empty(out, inputs // group)
-    mins = torch.empty(out, inputs // group)
+    codes = torch.empty(out, inputs // 2, dtype=torch.uint8, device=weight.device)
+    scales = torch.empty(out, inputs // group, device=weight.device)
+    mins = torch.empty(out, inputs // group, device=weight.device)
     for first in range(0, out, _ROWS):
         part = weight[first : first + _ROWS].float().reshape(-1, inputs // group, group)
         rounded, scale, low = _best_range(part)
