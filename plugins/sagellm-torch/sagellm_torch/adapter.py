@@ -26,6 +26,7 @@ from .linear import (
     ResidualLinear,
     merge,
 )
+from .memory_errors import is_memory_error
 from .operators import DeviceOperators
 from .quantization import QuantizationPlan, QuantizedWeight
 from .step import DecodeStep
@@ -287,8 +288,35 @@ class DeviceAdapter(DeviceOperators):
         """
         return forward
 
+    # --- waiting, and what may happen meanwhile -----------------------------------------
+
+    @property
+    def queues_ahead(self) -> bool:
+        """Whether operators are queued, and calls return before they are done.
+
+        Then the engine hands over the next step before it reads the last one, and no value of the
+        device is looked at before. On any device but the CPU, by default.
+        """
+        return self.device.type != "cpu"
+
     def synchronize(self) -> None:
         """Wait for everything that was queued on the device."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception means that an allocation failed."""
+        return is_memory_error(error)
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether a device that raised this is gone, so that nothing runs on it any more.
+
+        By default it is asked for a number: after what is no more than a kernel's failure a device
+        still gives one. Devices that say by their exceptions what happened know better.
+        """
+        try:
+            torch.zeros(1, device=self.device).tolist()
+        except RuntimeError as again:
+            return not self.is_out_of_memory(again)
+        return False
 
     def release(self) -> None:
         """Give back memory that is kept between steps."""

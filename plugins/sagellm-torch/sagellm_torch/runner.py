@@ -18,12 +18,12 @@ from sagellm_core.contract import (
 )
 
 from .broad.model import BroadModel
+from .device_errors import device_errors
 from .kv_cache import KVCache
 from .long_context import TokenHistory
-from .memory_errors import device_memory_errors
 from .model import DecoderModel, TorchModel
 from .rotary import RotaryTable
-from .sampling import RowState, sample
+from .sampling import RowState, SamplingBatch
 from .sizing import cache_shape
 from .slots import Slot, SlotTable
 from .step import DecodeStep
@@ -91,6 +91,8 @@ class TorchRunner:
             shareable=self._history is None,
         )
         self._builder = StepBuilder(self._slots, ropes, self._history, upload)
+        #: The rows of the last decode call.
+        self._decoding: SamplingBatch | None = None
         cache = self._cache
         self._decode_forward: Callable[[DecodeStep], torch.Tensor] | None
         self._decode_forward = lambda step: model.decoder.decode(step, cache)
@@ -110,29 +112,38 @@ class TorchRunner:
         """How many slots it has."""
         return self._max_slots
 
+    @property
+    def queues_ahead(self) -> bool:
+        """Whether its calls return before the device is done."""
+        return self._adapter.queues_ahead
+
     def prefill(self, rows: Sequence[PrefillRow]) -> TensorStep:
         """Write the chunks' keys and values and sample where a row asks for it.
 
         :raises InvalidSamplingError: ``logit_bias`` names a token the model does not have.
         :raises BlockAccountingError: blocks are foreign, or too few.
         :raises RunnerError: the call contradicts the slots' state.
+        :raises DeviceOutOfMemoryError: the step did not fit.
+        :raises DeviceLostError: the device is gone.
         """
         cache = self._open_cache()
         states = self._check_prefill(rows)
-        with torch.inference_mode(), device_memory_errors():
+        with torch.inference_mode(), device_errors(self._adapter):
             for row in rows:
                 if row.begin is None:
                     self._outgrow(row.slot, row.start + len(row.token_ids), cache)
             step, slots = self._builder.prefill(rows, states)
             logits = self._model.decoder.prefill(step, cache)
             if logits is None:
-                return TensorStep(None, [None] * len(rows))
+                return TensorStep(None, [None] * len(rows), self._adapter)
             sampled = [i for i, row in enumerate(rows) if row.sample]
             place = {row: i for i, row in enumerate(sampled)}
+            drawn = [slots[i] for i in sampled]
             return self._sample(
+                self._batch([slot.sampling for slot in drawn]),
                 logits,
                 self._adapter.upload([rows[i].slot for i in sampled]),
-                [slots[i] for i in sampled],
+                drawn,
                 [place.get(i) for i in range(len(rows))],
             )
 
@@ -141,25 +152,38 @@ class TorchRunner:
 
         :raises BlockAccountingError: blocks are foreign, or too few.
         :raises RunnerError: a slot holds no sequence, or none that was sampled from.
+        :raises DeviceOutOfMemoryError: the step did not fit.
+        :raises DeviceLostError: the device is gone.
         """
         cache = self._open_cache()
         self._check_decode(rows)
         if not rows:
-            return TensorStep(None, [])
-        with torch.inference_mode(), device_memory_errors():
+            return TensorStep(None, [], self._adapter)
+        with torch.inference_mode(), device_errors(self._adapter):
             for row in rows:
                 self._outgrow(row.slot, self._slots[row.slot].length + 1, cache)
             step, slots = self._builder.decode(rows)
             assert self._decode_forward is not None, "an open runner has it"
             logits = self._decode_forward(step)
-            return self._sample(logits, step.slots, slots, range(len(rows)))
+            states = [slot.sampling for slot in slots]
+            # Mostly the rows of the step before go on: the device knows their settings by now.
+            if self._decoding is None or not self._decoding.holds(states):
+                self._decoding = self._batch(states)
+            return self._sample(self._decoding, logits, step.slots, slots, range(len(rows)))
 
     def close(self) -> None:
         """Give the KV cache back; the model stays loaded. May be called twice."""
-        if self._cache is not None:
+        if self._cache is None:
+            return
+        try:
             self._adapter.synchronize()
+        except RuntimeError as error:
+            # Of a device that is gone there is nothing to wait for.
+            if not self._adapter.is_lost(error):
+                raise
+        finally:
             self._cache.close()
-            self._cache = None
+            self._cache = self._decoding = None
             # It may hold the decoder, whose weights must not outlive the model's close().
             self._decode_forward = None
             self._adapter.release()
@@ -184,7 +208,7 @@ class TorchRunner:
             else:
                 tokens = (*row.begin.cached_token_ids, *row.token_ids)
                 length, held = len(row.begin.cached_token_ids), 0
-                states.append(RowState(row.begin.sampling, self._vocab_size, self._device))
+                states.append(RowState(row.begin.sampling, self._vocab_size))
                 if length and self._history is not None:
                     raise RunnerError(
                         f"Slot {row.slot} begins with {length} cached tokens.",
@@ -224,23 +248,25 @@ class TorchRunner:
         if step is not None:
             self._model.decoder.prefill(step, cache)
 
+    def _batch(self, states: Sequence[RowState]) -> SamplingBatch:
+        adapter = self._adapter
+        return SamplingBatch(
+            states, adapter.upload, adapter.argmax, looks_first=not adapter.queues_ahead
+        )
+
     def _sample(
         self,
+        batch: SamplingBatch,
         logits: torch.Tensor,
         named: torch.Tensor,
         slots: Sequence[Slot],
         places: Sequence[int | None],
     ) -> TensorStep:
-        sampled = sample(
-            logits,
-            [slot.sampling for slot in slots],
-            [slot.length - slot.prompt_len for slot in slots],
-            self._adapter.argmax,
-        )
+        sampled = batch.sample(logits, [slot.length - slot.prompt_len for slot in slots])
         self._slots.last_tokens.index_copy_(0, named, sampled.tokens)
         for slot in slots:
             slot.pending = True
-        return TensorStep(sampled, places)
+        return TensorStep(sampled, places, self._adapter)
 
 
 def _token_history(

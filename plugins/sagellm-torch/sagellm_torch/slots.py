@@ -174,18 +174,22 @@ class SlotTable:
         """The slot's first block, if its blocks follow each other in memory."""
         return slot.blocks[0] if slot.contiguous and slot.blocks else None
 
-    def decode_blocks(self, slots: Sequence[int], contexts: Sequence[int]) -> torch.Tensor:
-        """Block tables of several slots, [rows * most blocks of a row]."""
+    def decode_blocks(
+        self, slots: Sequence[int], contexts: Sequence[int], told: torch.Tensor
+    ) -> torch.Tensor:
+        """Block tables of several slots, [rows * most blocks of a row].
+
+        :param told: on the device, slots and contexts in its first two rows.
+        """
         counts = [self.blocks_for(context) for context in contexts]
         longest = max(counts)
         if len(slots) == 1:
             return self.tables[slots[0], :longest]
-        rows = self._upload(slots)
-        tables = self.tables[:, :longest].index_select(0, rows)
+        tables = self.tables[:, :longest].index_select(0, told[0])
         if min(counts) < longest:
             # Past a row's own blocks the table holds what an earlier sequence left there. Its
             # own first block in their place keeps rows from reading each other's memory.
-            sizes = self._upload(counts).unsqueeze(1)
-            past = torch.arange(longest, device=tables.device) >= sizes
+            sizes = (told[1] + (self._block_size - 1)) // self._block_size
+            past = torch.arange(longest, device=tables.device) >= sizes.unsqueeze(1)
             tables = torch.where(past, tables[:, :1], tables)
         return tables.reshape(-1)

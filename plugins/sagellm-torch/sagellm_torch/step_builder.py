@@ -102,17 +102,17 @@ class StepBuilder:
             for slot in slots
         ]
         # One copy for all that the device has to be told.
-        told = self._upload([*named, *contexts, *places, *turns])
+        told = self._upload([*named, *contexts, *places, *turns]).view(-1, len(rows))
         step = DecodeStep(
-            told=told.view(-1, len(rows)),
+            told=told,
             state=self._state,
             contexts=contexts,
-            gather=partial(self._slots.decode_blocks, named, contexts),
+            gather=partial(self._slots.decode_blocks, named, contexts, told),
             max_blocks=self._slots.blocks_for(max(contexts)),
             run=self._slots.run_of(slots[0]) if len(slots) == 1 else None,
         )
         if self._history is not None:
-            self._history.append(step.slots, [slot.length - 1 for slot in slots], step.tokens)
+            self._history.append(step.slots, step.lengths - 1, step.tokens)
         return step, slots
 
     def idle(self, count: int) -> DecodeStep:
@@ -126,7 +126,7 @@ class StepBuilder:
             told=told,
             state=self._state,
             contexts=(),
-            gather=partial(self._slots.decode_blocks, (), ()),
+            gather=partial(self._slots.decode_blocks, (), (), told),
             max_blocks=0,
             run=None,
         )
