@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sagellm_core.contract.errors import ConfigurationError
 from sagellm_core.contract.plugin import Capability
+
+from .tiny.family import FAMILIES
 
 #: Writes a made file tree below the directory that it is given.
 TreeMaker = Callable[[Path], object]
@@ -28,7 +31,7 @@ class Declaration:
     #: The entry point's name: the backend name that users type.
     plugin: str
     #: Exactly what ``sagellm_plugin_info`` declares. Each needs a test that passed.
-    capabilities: Collection[str]
+    capabilities: AbstractSet[str]
     #: File of expected failures, beside the file with this declaration: lines of
     #: ``test_id  # reason``.
     xfails: str | os.PathLike[str] | None = None
@@ -55,8 +58,7 @@ class Declaration:
             raise _wrong("plugin", self.plugin, "the name of the plugin's entry point")
         object.__setattr__(self, "capabilities", _names("capabilities", self.capabilities))
         if self.model_types is not None:
-            given = self.model_types
-            object.__setattr__(self, "model_types", _listed("model_types", given))
+            self._check_model_types(self.model_types)
         object.__setattr__(self, "visibility", _listed("visibility", self.visibility))
         if self.xfails is not None and not isinstance(self.xfails, (str, os.PathLike)):
             raise _wrong("xfails", self.xfails, "the name of a file")
@@ -70,6 +72,15 @@ class Declaration:
         if not isinstance(self.trees, Mapping) or not all(map(callable, self.trees.values())):
             raise _wrong("trees", self.trees, "a mapping of name to a function of a directory")
         self._check_proofs()
+
+    def _check_model_types(self, given: Sequence[str]) -> None:
+        object.__setattr__(self, "model_types", _listed("model_types", given))
+        for model_type in given:
+            if model_type not in FAMILIES:
+                raise ConfigurationError(
+                    f"Declaration.model_types has {model_type!r}, which the suite cannot compute.",
+                    hint=f"It knows {', '.join(FAMILIES)}.",
+                )
 
     def _check_proofs(self) -> None:
         if not isinstance(self.proofs, Mapping):

@@ -7,3 +7,5 @@ from typing import Final
 GROUPS: Final = ("static", "detection", "contract", "numeric", "engine", "skew")
 #: The verdicts on declared capabilities, which depend on all of the groups.
 VERDICTS: Final = "capabilities"
+#: Tests that the vendor wrote beside the declaration.
+OWN: Final = "own"

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from .declaration import Declaration
 from .groups import VERDICTS
 from .result import CheckResult, Outcome
 
-
-def verdict_id(capability: str) -> str:
-    """The id of a capability's verdict."""
-    return f"TestCapabilities::test_has_a_passing_test[{capability}]"
+#: How the reason of a test begins that was skipped for want of a device.
+NO_DEVICE = "No device is usable here:"
 
 
 def verdict(
-    capability: str, results: Iterable[CheckResult], proofs: Mapping[str, Sequence[str]]
+    capability: str, results: Iterable[CheckResult], declaration: Declaration
 ) -> CheckResult:
     """Judge one capability by what its tests came to.
 
     :param results: of the tests that were to run, those that did not included.
-    :param proofs: a capability of the plugin's own to its tests, as in ``Declaration.proofs``.
     """
-    named = tuple(proofs.get(capability, ()))
+    named = tuple(declaration.proofs.get(capability, ()))
     concerned = [each for each in results if capability in each.proves or _is_named(each, named)]
-    passed = [each for each in concerned if each.outcome in (Outcome.PASSED, Outcome.XPASSED)]
-    if passed:
+    if any(each.outcome in (Outcome.PASSED, Outcome.XPASSED) for each in concerned):
         return _verdict(capability, Outcome.PASSED)
     if not concerned and not named:
         return _verdict(capability, Outcome.SKIPPED, "None of its tests were selected.")
     if not concerned:
-        names = ", ".join(named)
-        return _verdict(capability, Outcome.FAILED, f"None of its tests ran: {names}.")
+        return _verdict(capability, Outcome.FAILED, f"None of its tests ran: {', '.join(named)}.")
+    if not declaration.device_required and all(map(_lacked_a_device, concerned)):
+        return _verdict(capability, Outcome.SKIPPED, concerned[0].reason)
     told = "; ".join(f"{each.id} {each.outcome}" + _because(each) for each in concerned[:3])
     more = f"; and {len(concerned) - 3} more" if len(concerned) > 3 else ""
     return _verdict(
@@ -45,10 +43,19 @@ def _is_named(result: CheckResult, names: Sequence[str]) -> bool:
     return any(base == name or base.endswith(f"::{name}") for name in names)
 
 
+def _lacked_a_device(result: CheckResult) -> bool:
+    return result.outcome is Outcome.SKIPPED and result.reason.startswith(NO_DEVICE)
+
+
 def _because(result: CheckResult) -> str:
     reason = " ".join(result.reason.split()).rstrip(".")
     return f" ({reason if len(reason) <= 100 else reason[:97] + '...'})" if reason else ""
 
 
 def _verdict(capability: str, outcome: Outcome, reason: str = "") -> CheckResult:
-    return CheckResult(id=verdict_id(capability), group=VERDICTS, outcome=outcome, reason=reason)
+    return CheckResult(
+        id=f"TestCapabilities::test_has_a_passing_test[{capability}]",
+        group=VERDICTS,
+        outcome=outcome,
+        reason=reason,
+    )

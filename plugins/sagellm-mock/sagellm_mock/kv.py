@@ -5,9 +5,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from sagellm_core.contract import BlockAccountingError
 
-class CacheFault(Exception):
-    """The engine used the cache in a way that would corrupt a real one."""
+
+class CacheFault(BlockAccountingError):
+    """The engine used the cache in a way that would corrupt a real one.
+
+    :param what: what it did, as a clause.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The mock's cache was misused: {what}.",
+            hint="This is a defect of the engine; please report it.",
+        )
 
 
 class FakeCache:

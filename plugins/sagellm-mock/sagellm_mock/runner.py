@@ -11,6 +11,7 @@ from sagellm_core.contract import (
     DecodeRow,
     DeviceLostError,
     DeviceOutOfMemoryError,
+    EngineClosedError,
     InsufficientMemoryError,
     KVCapacity,
     PrefillRow,
@@ -62,6 +63,11 @@ class MockRunner:
             )
         block_size = self._options.block_size or config.block_size
         self._cache = FakeCache(self._block_count(config, block_size), block_size)
+        self._capacity = KVCapacity(
+            num_blocks=self._cache.num_blocks,
+            block_size=block_size,
+            bytes_per_block=block_size * _BYTES_PER_TOKEN,
+        )
         self._writer = Writer(model.script)
         self._max_slots = config.max_slots
         self._max_prefill_tokens = config.max_prefill_tokens
@@ -88,12 +94,7 @@ class MockRunner:
     @property
     def capacity(self) -> KVCapacity:
         """The fake cache."""
-        size = self._cache.block_size
-        return KVCapacity(
-            num_blocks=self._cache.num_blocks,
-            block_size=size,
-            bytes_per_block=size * _BYTES_PER_TOKEN,
-        )
+        return self._capacity
 
     @property
     def max_slots(self) -> int:
@@ -151,13 +152,14 @@ class MockRunner:
         return _completed(sampled)
 
     def close(self) -> None:
-        """Forget every slot; later calls raise. May be called twice."""
+        """Forget every slot and the cache; later calls raise. May be called twice."""
         self._closed = True
+        self._cache = FakeCache(0, self._capacity.block_size)
         self._slots = [None] * self._max_slots
 
     def _begin_call(self, rows: Sequence[PrefillRow] | Sequence[DecodeRow]) -> None:
         if self._closed:
-            raise CacheFault("the runner is closed")
+            raise EngineClosedError("The mock's runner was closed.", hint="Open another one.")
         if not rows:
             raise CacheFault("a call without rows")
         named = [row.slot for row in rows]

@@ -12,6 +12,7 @@ from sagellm_mock.runner import MockRunner
 from sagellm_core.contract import (
     ConfigurationError,
     DecodeRow,
+    EngineClosedError,
     InsufficientMemoryError,
     PrefillRow,
     Runner,
@@ -144,7 +145,7 @@ def test_wrong_decodes_raise(runner: MockRunner) -> None:
 def test_a_closed_runner_raises(runner: MockRunner) -> None:
     runner.close()
     runner.close()
-    with pytest.raises(CacheFault, match="closed"):
+    with pytest.raises(EngineClosedError, match="closed"):
         runner.prefill([begin(0, [1], (0,))])
 
 

@@ -75,4 +75,4 @@ def attention(q: Array, k: Array, v: Array, mask: NDArray[np.bool_]) -> Array:
     k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
     scores = np.einsum("qhd,khd->hqk", q, k) / sqrt(q.shape[-1])
     weights = softmax(np.where(mask, scores, -np.inf))
-    return np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1)
+    return np.asarray(np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1))

@@ -62,7 +62,9 @@ def _decoder(draw: _Draw, config: Mapping[str, Any], model_type: str) -> None:
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     head_dim = config.get("head_dim", hidden // heads)
-    draw.table("model.embed_tokens", config["vocab_size"], hidden)
+    # A tied head would else see little but the last token itself.
+    scale = 0.125 if config["tie_word_embeddings"] else 1.0
+    draw.table("model.embed_tokens", config["vocab_size"], hidden, scale)
     for number in range(config["num_hidden_layers"]):
         layer = f"model.layers.{number}"
         attention = f"{layer}.self_attn"
