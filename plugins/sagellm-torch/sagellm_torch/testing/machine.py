@@ -2,8 +2,8 @@
 
 A machine is a mapping of paths to contents, so that machines are put together with ``|``. Device
 nodes are plain files: a detector only asks whether they are there, and whether it may open them,
-and that question is handed in (:data:`sagellm_torch.hardware.AccessCheck`), because tests often run as root,
-who may.
+and that question is handed in (:data:`sagellm_torch.hardware.AccessCheck`), because tests often
+run as root, who may.
 """
 
 from __future__ import annotations
