@@ -53,9 +53,9 @@ def misfit(
     if problem is not None or build is None:
         return problem
     toolkit = toolkit_version(build)
-    major = toolkit[0] if toolkit else None
-    if major not in _OLDEST:
+    if toolkit is None or toolkit[0] not in _OLDEST:
         return None
+    major = toolkit[0]
     oldest, oldest_driver = _OLDEST[major]
     if gpu.capability is not None and gpu.capability < oldest:
         return Problem(

@@ -97,7 +97,7 @@ def _ask(nvml: Any) -> NVMLReport:
     try:
         nvml.nvmlInit()
     except Exception as error:
-        return NVMLReport(failure=_said(error), problem=_FATAL.get(_code(error)))
+        return NVMLReport(failure=_said(error), problem=_FATAL.get(_code(error) or 0))
     try:
         found = [_found(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
         return NVMLReport(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sagellm_core.contract import DeviceInfo
 
@@ -37,9 +38,10 @@ def match(device: DeviceInfo, identities: Sequence[Sequence[str]]) -> str:
 def _identities(index: int) -> list[str]:
     import torch
 
-    properties = torch.cuda.get_device_properties(index)
+    # Which of these there are depends on torch's version.
+    properties: Any = torch.cuda.get_device_properties(index)
     known = [_bare(str(getattr(properties, "uuid", "")))]
-    if hasattr(properties, "pci_bus_id"):  # since torch 2.7
+    if hasattr(properties, "pci_bus_id"):
         domain, bus = properties.pci_domain_id, properties.pci_bus_id
         known.append(f"{domain:04x}:{bus:02x}:{properties.pci_device_id:02x}.0")
     return known

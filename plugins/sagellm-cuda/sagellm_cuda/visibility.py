@@ -4,7 +4,7 @@ The CUDA programming guide, "CUDA Environment Variables", and the MIG user guide
 Enumeration", say: a list of indices or of UUIDs that may be cut short; what comes before the
 first entry that names no GPU is visible, in the order of the list; an empty list hides all. What
 they leave open is read as torch reads it: the first entry decides between indices and UUIDs,
-and a GPU named twice hides all. Of MIG instances CUDA shows one, and no other GPU beside it.
+and an entry that comes twice hides all. Of MIG instances CUDA shows one, and no GPU beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sagellm_torch.hardware import Problem
 from .gpu import GPU, Instance
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+_GPU, _MIG = "GPU-", "MIG-"
 #: Words by which schedulers say that a job has no GPU, beside numbers below 0.
 _NONE = frozenset({"nodevfiles", "none", "void"})
 #: CUDA reads what stands before the first other character, so that "1st" is 1.
@@ -66,20 +67,27 @@ def visible(gpus: Sequence[GPU], value: str | None) -> Visible:
             hidden=Problem(f"{said}, which hides every GPU", f"Unset {VARIABLE} to use GPUs."),
             deliberate=True,
         )
+    wanted, cut_at = _wanted(entries)
+    if len(set(wanted)) < len(wanted):
+        return _named_twice(value)
     found: list[Shown] = []
-    for entry in entries:
-        device = _named(entry, entries[0], gpus)
+    for identity in wanted:
+        device = _look_up(identity, gpus)
         if device is None:
-            return _cut(found, entry, value, gpus)
+            cut_at = str(identity)
+            break
         if device in found:
-            return Visible(
-                hidden=Problem(
-                    f"{VARIABLE}={value!r} names one GPU twice, which hides every GPU",
-                    f"Name each once in {VARIABLE}.",
-                )
-            )
+            return _named_twice(value)
         found.append(device)
-    return Visible(devices=_one_instance(found))
+    if found:
+        return Visible(devices=_one_instance(found), cut_at=cut_at)
+    return Visible(
+        hidden=Problem(
+            f"{VARIABLE}={value!r} begins with {entries[0]!r}, which names no GPU here, "
+            "and so hides every GPU",
+            f"Name {_choices(gpus)} in {VARIABLE}, or unset it.",
+        )
+    )
 
 
 def _hides(first: str) -> bool:
@@ -87,25 +95,35 @@ def _hides(first: str) -> bool:
     return not first or first.lower() in _NONE or (index is not None and index < 0)
 
 
-def _cut(found: Sequence[Shown], entry: str, value: str, gpus: Sequence[GPU]) -> Visible:
-    if found:
-        return Visible(devices=_one_instance(found), cut_at=entry)
+def _wanted(entries: Sequence[str]) -> tuple[list[int | str], str]:
+    """Indices or UUIDs, up to the first entry that is neither; and that entry."""
+    prefix = next((each for each in (_GPU, _MIG) if entries[0].startswith(each)), "")
+    wanted: list[int | str] = []
+    for entry in entries:
+        if prefix:
+            identity: int | str | None = entry if entry.startswith(prefix) else None
+        else:
+            identity = _index(entry)
+        if identity is None or (isinstance(identity, int) and identity < 0):
+            return wanted, entry
+        wanted.append(identity)
+    return wanted, ""
+
+
+def _named_twice(value: str) -> Visible:
     return Visible(
         hidden=Problem(
-            f"{VARIABLE}={value!r} begins with {entry!r}, which names no GPU here, "
-            "and so hides every GPU",
-            f"Name {_choices(gpus)} in {VARIABLE}, or unset it.",
-        ),
-        cut_at=entry,
+            f"{VARIABLE}={value!r} names one GPU twice, which hides every GPU",
+            f"Name each once in {VARIABLE}.",
+        )
     )
 
 
-def _named(entry: str, first: str, gpus: Sequence[GPU]) -> Shown | None:
-    for prefix, look in (("GPU-", _by_uuid), ("MIG-", _by_instance)):
-        if first.startswith(prefix):
-            return look(entry, gpus) if entry.startswith(prefix) else None
-    index = _index(entry)
-    return _shown(gpus[index]) if index is not None and 0 <= index < len(gpus) else None
+def _look_up(identity: int | str, gpus: Sequence[GPU]) -> Shown | None:
+    if isinstance(identity, int):
+        return _shown(gpus[identity]) if identity < len(gpus) else None
+    look = _by_uuid if identity.startswith(_GPU) else _by_instance
+    return look(identity, gpus)
 
 
 def _index(entry: str) -> int | None:
@@ -129,9 +147,9 @@ def _by_instance(entry: str, gpus: Sequence[GPU]) -> Shown | None:
     matching = [Shown(*pair) for pair in pairs if pair[1].uuid.startswith(entry)]
     if len(matching) == 1:
         return matching[0]
-    if matching or pairs:
+    if matching or pairs or any(gpu.capability for gpu in gpus):
         return None
-    # Only NVML tells of instances.
+    # Only NVML tells of instances, and it did not tell anything.
     return Shown(GPU(name="NVIDIA GPU", mig=True), Instance(uuid=entry, name="MIG instance"))
 
 
