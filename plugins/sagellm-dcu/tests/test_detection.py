@@ -35,8 +35,6 @@ class Card:
     render: int = 128
     vendor: int = 7572
     target: int = 90208
-    product: str = ""
-    used: int | None = None
 
     @property
     def address(self) -> str:
@@ -46,8 +44,6 @@ class Card:
 A = Card(1, 0x07, unique=0xBABABABABABABABA, render=128)
 B = Card(2, 0x0A, unique=0xABBAABBAABBAABBA, render=136)
 C = Card(10, 0x0F, unique=0xABBABABABABAABBA, render=144)
-NAMED = Card(1, 0x07, product="K100_AI", used=24 * GIB)
-NAMELESS = Card(1, 0x07)
 RADEON = Card(1, 0x03, vendor=4098, target=110000, render=128)
 
 TOPOLOGY = "sys/class/kfd/kfd/topology/nodes"
@@ -77,10 +73,6 @@ def listed(*cards: Card) -> Files:
         )
         files[f"{place}/mem_banks/1/properties"] = "heap_type 4\nsize_in_bytes 65536\n"
         files |= pci(card.address, card.vendor, 0x0B40, "hycu")
-        if card.product:
-            files[f"sys/bus/pci/devices/{card.address}/product_name"] = f"{card.product}\n"
-        if card.used is not None:
-            files[f"sys/bus/pci/devices/{card.address}/mem_info_vram_used"] = f"{card.used}\n"
     return files
 
 
