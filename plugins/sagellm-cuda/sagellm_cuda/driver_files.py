@@ -15,6 +15,9 @@ _PROC = "proc/driver/nvidia"
 CONTROL_NODE = "dev/nvidiactl"
 #: Unified memory, without which CUDA does not start.
 UVM_NODE = "dev/nvidia-uvm"
+#: The paravirtual GPU of Windows Subsystem for Linux, of any vendor.
+WINDOWS_NODE = "dev/dxg"
+_TEGRA_NODE = "dev/nvmap"
 #: The driver's own helper, which loads modules and makes nodes when CUDA starts.
 _NODE_MAKER = "usr/bin/nvidia-modprobe"
 #: "NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu ...", and the open module's
@@ -67,6 +70,12 @@ def _read(place: Path) -> GPU:
     )
 
 
+def leaves_traces(root: Path) -> bool:
+    """Whether anything is there that a driver would have left, of any kind of machine."""
+    places = (CONTROL_NODE, _PROC, WINDOWS_NODE, _TEGRA_NODE)
+    return any((root / place).exists() for place in places) or bool(node_numbers(root))
+
+
 def node_numbers(root: Path) -> tuple[int, ...]:
     """Of ``/dev/nvidia0`` and its like."""
     try:
@@ -114,4 +123,4 @@ def _library_folders(env: Mapping[str, str], root: Path) -> Iterator[Path]:
 def is_tegra(root: Path) -> bool:
     """Whether this is a Jetson with an integrated GPU, which is on no bus and in no listing."""
     compatible = read_text(root / "proc/device-tree/compatible") or ""
-    return "nvidia,tegra" in compatible and (root / "dev/nvmap").exists()
+    return "nvidia,tegra" in compatible and (root / _TEGRA_NODE).exists()

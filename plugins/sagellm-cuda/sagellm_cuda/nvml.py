@@ -64,7 +64,8 @@ class NVMLReport:
     problem: Problem | None = None
 
 
-#: Of a root that is not the machine's own: there the library would answer for the wrong one.
+#: Of a root that is not the machine's own, where it would answer for the wrong one; and of a
+#: machine without a driver.
 NOT_ASKED = NVMLReport(failure="NVML was not asked")
 
 

@@ -108,8 +108,10 @@ def _surroundings(env: Mapping[str, str], root: Path) -> Surroundings:
     from sagellm_torch.torch_build import installed_torch
 
     from .detection import Surroundings
+    from .driver_files import leaves_traces
     from .nvml import NOT_ASKED, ask_nvml, load_nvml
 
     # NVML answers for this machine, so not for a tree that stands in for another.
-    nvml = ask_nvml(load_nvml()) if root == Path("/") else NOT_ASKED
+    asks = root == Path("/") and leaves_traces(root)
+    nvml = ask_nvml(load_nvml()) if asks else NOT_ASKED
     return Surroundings(env=env, root=root, torch=installed_torch(), nvml=nvml)

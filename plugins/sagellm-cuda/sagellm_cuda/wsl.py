@@ -8,18 +8,16 @@ from pathlib import Path
 
 from sagellm_torch.hardware import AccessCheck, Problem
 
-from .driver_files import has_cuda_library
+from .driver_files import WINDOWS_NODE, has_cuda_library
 from .gpu import GPU
 from .nvml import NVMLReport
 
-#: The paravirtual GPU of any vendor.
-_NODE = "dev/dxg"
 _LIBRARIES = "usr/lib/wsl/lib"
 
 
 def is_wsl(root: Path) -> bool:
     """Whether Windows lends a GPU."""
-    return (root / _NODE).exists()
+    return (root / WINDOWS_NODE).exists()
 
 
 def lent_gpus(
@@ -34,7 +32,7 @@ def lent_gpus(
     if not gpus and has_library:
         gpus = (GPU(name="NVIDIA GPU"),)
     problem = nvml.problem
-    if not access(root / _NODE):
+    if not access(root / WINDOWS_NODE):
         problem = Problem("this user may not open /dev/dxg", "Let it read and write /dev/dxg.")
     elif not has_library:
         problem = Problem(

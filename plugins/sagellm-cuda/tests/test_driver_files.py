@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sagellm_cuda import plugin
-from sagellm_cuda.driver_files import driver_version, listed_gpus
+from sagellm_cuda.driver_files import driver_version, leaves_traces, listed_gpus
 from sagellm_torch.testing.machine import make
 
 from sagellm_core.contract import DeviceState
@@ -39,6 +39,16 @@ GPU Excluded:\t No
 def test_the_version_of_either_kernel_module(tmp_path, text, version) -> None:
     make(tmp_path, {"proc/driver/nvidia/version": text})
     assert driver_version(tmp_path) == version
+
+
+@pytest.mark.parametrize(
+    "trace", ["dev/nvidia0", "dev/nvidiactl", "dev/dxg", "dev/nvmap", "proc/driver/nvidia/version"]
+)
+def test_only_where_a_driver_left_traces_is_nvml_asked(tmp_path, trace) -> None:
+    make(tmp_path, {"dev/nvme0": "", "dev/nvidia-modeset": ""})
+    assert not leaves_traces(tmp_path)
+    make(tmp_path, {trace: ""})
+    assert leaves_traces(tmp_path)
 
 
 def test_no_module(tmp_path) -> None:
