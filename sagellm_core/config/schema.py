@@ -61,7 +61,7 @@ class GeneratorConfig(BaseModel):
         "float16", description="What to compute in. Left alone, the device's own best choice."
     )
     device: str = Field(
-        "cuda", description="Only an index counts, as in npu:1: which of the provider's devices."
+        "cuda", description="Only an index counts, as in gpu:1: which of the provider's devices."
     )
     load_in_8bit: bool = Field(False, description="The same as quantization: int8.")
     load_in_4bit: bool = Field(False, description="The same as quantization: int4.")
@@ -224,7 +224,7 @@ def constructor_signature() -> inspect.Signature:
 
 
 def device_number(device: str) -> int | None:
-    """The index in a device's name, as in ``npu:1``; ``None`` where there is no colon.
+    """The index in a device's name, as in ``gpu:1``; ``None`` where there is no colon.
 
     :raises ConfigurationError: what follows the colon is no number.
     """
@@ -235,6 +235,6 @@ def device_number(device: str) -> int | None:
     if not (index.isascii() and index.isdigit() and len(index) <= 4):
         raise ConfigurationError(
             f"device={device[:60]!r} does not end in a device number.",
-            hint="Write it as in npu:0, or leave it out.",
+            hint="Write it as in gpu:0, or leave it out.",
         )
     return int(index)

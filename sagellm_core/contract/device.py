@@ -20,7 +20,7 @@ class DeviceState(StrEnum):
 class DeviceInfo:
     """One device, or the statement that there is none."""
 
-    #: How the provider names it, as in ``cpu`` or ``npu:0``. Unique within the plugin.
+    #: How the provider names it, as in ``cpu`` or ``gpu:0``. Unique within the plugin.
     id: str
     state: DeviceState
     #: Product name for people.

@@ -40,7 +40,7 @@ class EmbeddingConfig(BaseModel):
         16384, ge=1, description="Most tokens computed at once; one longer text goes alone."
     )
     device: str = Field(
-        "auto", description="Only an index counts, as in npu:1: which of the provider's devices."
+        "auto", description="Only an index counts, as in gpu:1: which of the provider's devices."
     )
     dtype: str = Field("auto", description="What to compute in; auto is the device's own choice.")
     quantization: Literal["none", "int8", "int4"] | None = Field(

@@ -27,7 +27,7 @@ class Controls(NamedTuple):
     #: Whether ``auto`` may use plugins that ``allow`` does not name (``SAGELLM_PLUGIN_AUTOLOAD``).
     autoload: bool = True
     #: Plugin names, or ``NAME:DEVICE``, best first (``SAGELLM_DEVICE_ORDER``). A device id that
-    #: begins with the plugin's name, as in ``npu:1``, may stand alone.
+    #: begins with the plugin's name, as in ``gpu:1``, may stand alone.
     device_order: tuple[str, ...] = ()
     #: Whether ``auto`` may pass over a plugin that is broken although its hardware is present.
     allow_fallback: bool = False

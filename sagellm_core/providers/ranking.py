@@ -194,7 +194,7 @@ def _wish(candidate: Candidate, controls: Controls) -> int:
     """Position in ``SAGELLM_DEVICE_ORDER``; what is not in it comes after."""
     assert candidate.device is not None
     name, device = candidate.entry.name, candidate.device.id
-    # A device whose id begins with the plugin's name, as in npu:1, need not repeat it.
+    # A device whose id begins with the plugin's name, as in gpu:1, need not repeat it.
     names = (name, f"{name}:{device}", device if device.startswith(f"{name}:") else name)
     for position, wish in enumerate(controls.device_order):
         if wish in names:
@@ -213,7 +213,7 @@ def _fit(candidate: Candidate) -> int:
 
 
 def _identity(candidate: Candidate) -> tuple[object, ...]:
-    """A total order without meaning; ``npu:10`` comes after ``npu:9``."""
+    """A total order without meaning; ``gpu:10`` comes after ``gpu:9``."""
     entry = candidate.entry
     device = candidate.device.id if candidate.device else ""
     parts = tuple(

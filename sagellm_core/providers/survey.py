@@ -123,7 +123,7 @@ def takes_any_model(candidate: Candidate) -> bool:
 
 
 def indexed(devices: Sequence[DeviceInfo], index: int) -> DeviceInfo | None:
-    """The device with an index: by the number in ids like ``npu:1``, else by position."""
+    """The device with an index: by the number in ids like ``gpu:1``, else by position."""
     present = [device for device in devices if device.state is not DeviceState.ABSENT]
     numbers = [device.id.rpartition(":")[2] for device in present if ":" in device.id]
     if present and len(numbers) == len(present) and all(each.isdecimal() for each in numbers):

@@ -97,7 +97,7 @@ def test_an_empty_variable_is_unset(text: str) -> None:
         ("SAGELLM_QUANTIZATION", "int3", "weights"),
         ("SAGELLM_MAX_NUM_SEQS", "0", "at once"),
         ("SAGELLM_TIMEOUT", "0", "above 0"),
-        ("SAGELLM_DEVICE", "npu:x", "npu:0"),
+        ("SAGELLM_DEVICE", "npu:x", "gpu:0"),
     ],
 )
 def test_a_wrong_value_names_variable_value_and_what_is_allowed(

@@ -9,6 +9,7 @@ from enum import IntEnum
 import torch
 from sagellm_torch.quantization import QuantizedWeight
 
+from .huge_pages import empty_bytes
 from .library import NativeLibrary
 from .structures import WeightStructure
 
@@ -63,10 +64,10 @@ class NativeWeight:
         out, inputs, group = shape
         self.library = library
         size = library.c.sagellm_packed_data_bytes(format, out, inputs, group)
-        self._data = torch.empty(size, dtype=torch.uint8)
+        self._data = empty_bytes(size)
         count = library.c.sagellm_packed_scale_count(format, out, inputs, group)
-        self._scales = torch.empty(count) if codes else None
-        self._mins = torch.empty(count) if mins else None
+        self._scales = empty_bytes(4 * count).view(torch.float32) if codes else None
+        self._mins = empty_bytes(4 * count).view(torch.float32) if mins else None
         self._bias = None if bias is None else bias.to(torch.float32).contiguous()
         self.structure = WeightStructure(
             format,

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from sagellm_cpu.native.huge_pages import empty_bytes
 from sagellm_cpu.native.library_cache import trusted
 
 from .layout import Tensors
@@ -180,7 +181,7 @@ def _read(file: BinaryIO, key: str) -> tuple[dict[str, Any], Tensors]:
         raise _Damaged("it is of other weights")
     if told["bytes"] != rest - length:
         raise _Damaged("cut short")
-    data = torch.empty(told["bytes"], dtype=torch.uint8)
+    data = empty_bytes(told["bytes"])
     view = data.numpy().data.cast("B")
     done = 0
     while done < len(view):
