@@ -28,6 +28,8 @@ from sagellm_core.contract import (
 if TYPE_CHECKING:
     from .detection import Surroundings
 
+#: Bytes of a weight, and of what the cache holds: both are of 16 bits unless a user asks.
+_ITEM = 2
 _CAPABILITIES = frozenset({Capability.GENERATE, Capability.LOGPROBS, Capability.EMBED})
 
 
@@ -54,6 +56,7 @@ def sagellm_detect_devices(env: Mapping[str, str], root: Path) -> Sequence[Devic
 @hookimpl
 def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
     """Whether the kit covers the model and torch is built for CUDA."""
+    from sagellm_torch.footprint import bytes_needed
     from sagellm_torch.load_answer import load_answer
     from sagellm_torch.torch_build import installed_torch
 
@@ -62,7 +65,7 @@ def sagellm_can_load(model: ModelDescription, device: DeviceInfo) -> LoadAnswer:
     problem = build_problem(installed_torch())
     if problem is not None:
         return LoadAnswer(verdict=LoadVerdict.NO, reason=problem.reason, hint=problem.hint)
-    return load_answer(model, _CAPABILITIES)
+    return load_answer(model, _CAPABILITIES, lambda it: bytes_needed(it, _ITEM))
 
 
 @hookimpl
