@@ -75,8 +75,8 @@ class Scorer:
         switches = [rope.switch_length for rope in ropes if rope.switch_length is not None]
         if switches and context > min(switches):
             sys.exit(f"The window is longer than {min(switches)} tokens, where LongRoPE switches.")
-        slots = SlotTable(1, context, self._cache, adapter.device)
-        self._builder = StepBuilder(slots, ropes, None, adapter.device)
+        slots = SlotTable(1, context, self._cache, adapter.device, adapter.upload)
+        self._builder = StepBuilder(slots, ropes, None, adapter.upload)
         self._block_size = shape.block_size
 
     def score(self, tokens: list[int], first: int) -> np.ndarray:
@@ -87,7 +87,6 @@ class Scorer:
         from sagellm_core.contract import PrefillRow, SamplingParams, SlotStart
 
         sampling = SamplingParams(temperature=0, seed=0)
-        device = self._model.adapter.device
         state = RowState(sampling, self._model.config.vocab_size)
         row = PrefillRow(
             slot=0,
@@ -98,7 +97,7 @@ class Scorer:
         )
         with torch.inference_mode():
             step, _ = self._builder.prefill([row], [state])
-            wanted = self._builder.integers(range(first, len(tokens)))
+            wanted = self._model.adapter.upload(range(first, len(tokens)))
             logits = self._model.decoder.prefill(replace(step, logits_index=wanted), self._cache)
         given: np.ndarray = logits.float().cpu().numpy()
         return given

@@ -66,7 +66,7 @@ class DeviceMemory:
 class DeviceAdapter(DeviceOperators):
     """A torch device: memory, weights, and the operators of :class:`DeviceOperators`.
 
-    :param device: as torch names it: ``cpu``, ``npu:0``.
+    :param device: as torch names it: ``cpu``, ``gpu:0``.
     :param options: the provider options that the user passed.
     :raises ConfigurationError: an option is unknown.
     """
@@ -314,6 +314,8 @@ class DeviceAdapter(DeviceOperators):
         """
         try:
             torch.zeros(1, device=self.device).tolist()
+        except NotImplementedError:
+            return False  # an operator that it does not have is no loss
         except RuntimeError as again:
             return not self.is_out_of_memory(again)
         return False

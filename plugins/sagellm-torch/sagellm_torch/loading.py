@@ -24,7 +24,7 @@ from .broad import check_broad, is_broad
 from .broad.model import BroadModel
 from .checkpoint import Checkpoint, open_checkpoint
 from .decoder import Decoder
-from .memory_errors import is_memory_error
+from .device_errors import fitting_errors
 from .model import DecoderModel, EncoderModel, TorchModel
 from .purpose import made_to_embed
 from .quantization import QuantizationPlan
@@ -48,6 +48,7 @@ def load_model(
     :raises UnsupportedModelError: the architecture is not covered; it is named.
     :raises ModelFormatError: files or tensors are missing, damaged or of a wrong shape.
     :raises InsufficientMemoryError: the weights do not fit; found out before reading them.
+    :raises DeviceLostError: the device is gone.
     """
     _check_options(options, adapter)
     if description.format is ModelFormat.SAFETENSORS and is_encoder(description.model_type):
@@ -73,7 +74,7 @@ def _load_decoder(
         if memory is not None and needed > memory.free and adapter.settle():
             needed = _bytes(checkpoint, config, count, adapter, choice.dtype, plan)
         _check_memory(description, adapter, _kept_as(choice.dtype, plan), needed)
-        with _loading(description, options, count * choice.dtype.itemsize) as report:
+        with _loading(description, adapter, options, count * choice.dtype.itemsize) as report:
             weights = adapter.restore_weights(description, config, plan)
             if weights is None:
                 weights = load_weights(checkpoint, config, adapter, choice.dtype, plan, report)
@@ -137,7 +138,7 @@ def _load_encoder(
         choice = _choose_dtype(description, adapter, options)
         total = config.parameter_count * choice.dtype.itemsize
         _check_memory(description, adapter, _name(choice.dtype), total)
-        with _loading(description, options, total) as report:
+        with _loading(description, adapter, options, total) as report:
             weights = load_encoder_weights(
                 checkpoint, config, adapter, choice.dtype, report, int8=int8
             )
@@ -190,7 +191,7 @@ def _load_broad(
     choice = _choose_dtype(description, adapter, options)
     total = (description.parameter_count or 0) * choice.dtype.itemsize
     _check_memory(description, adapter, _name(choice.dtype), total)
-    with _loading(description, options, total):
+    with _loading(description, adapter, options, total):
         decoder = load_broad_decoder(description, adapter, choice.dtype)
     return BroadModel(
         description=description,
@@ -205,22 +206,14 @@ def _load_broad(
 
 @contextmanager
 def _loading(
-    description: ModelDescription, options: LoadOptions, total: int
+    description: ModelDescription, adapter: DeviceAdapter, options: LoadOptions, total: int
 ) -> Iterator[Callable[[int], None]]:
-    """Report progress, and running out of memory, while weights are read."""
+    """Report progress, running out of memory and a lost device, while weights are read."""
     progress = _Progress(options, total)
+    what = f"Memory ran out while loading {description.reference!r} ({_gib(total)} of weights)"
     # Not inference mode: it is a thread's own, and a checkpoint may read in several.
-    with torch.no_grad():
-        try:
-            yield progress.add
-        except (MemoryError, RuntimeError) as error:
-            if not is_memory_error(error):
-                raise
-            raise InsufficientMemoryError(
-                f"Memory ran out while loading {description.reference!r} "
-                f"({_gib(total)} of weights).",
-                hint="Free memory, or use a smaller model.",
-            ) from error
+    with torch.no_grad(), fitting_errors(adapter, what, "Free memory, or use a smaller model."):
+        yield progress.add
     progress.finish()
 
 

@@ -18,7 +18,7 @@ from sagellm_core.contract import (
 )
 
 from .broad.model import BroadModel
-from .device_errors import device_errors
+from .device_errors import device_errors, fitting_errors
 from .kv_cache import KVCache
 from .long_context import TokenHistory
 from .model import DecoderModel, TorchModel
@@ -38,6 +38,7 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
     :raises ConfigurationError: ``max_model_len`` is beyond the model's, or a number is not
         positive.
     :raises UnsupportedModelError: the model only embeds.
+    :raises DeviceLostError: the device is gone.
     """
     if not isinstance(model, (DecoderModel, BroadModel)) or not model.generates:
         kind = model.description.architecture or model.description.model_type
@@ -60,7 +61,9 @@ def open_runner(model: TorchModel, config: RunnerConfig) -> TorchRunner:
             "that the model was made for.",
             hint=f"Set max_model_len to at most {model.max_model_len}.",
         )
-    return TorchRunner(model, config)
+    hint = "Ask for fewer blocks or slots, or free memory."
+    with fitting_errors(model.adapter, "Memory ran out while the KV cache was allocated", hint):
+        return TorchRunner(model, config)
 
 
 class TorchRunner:
@@ -129,23 +132,7 @@ class TorchRunner:
         cache = self._open_cache()
         states = self._check_prefill(rows)
         with torch.inference_mode(), device_errors(self._adapter):
-            for row in rows:
-                if row.begin is None:
-                    self._outgrow(row.slot, row.start + len(row.token_ids), cache)
-            step, slots = self._builder.prefill(rows, states)
-            logits = self._model.decoder.prefill(step, cache)
-            if logits is None:
-                return TensorStep(None, [None] * len(rows), self._adapter)
-            sampled = [i for i, row in enumerate(rows) if row.sample]
-            place = {row: i for i, row in enumerate(sampled)}
-            drawn = [slots[i] for i in sampled]
-            return self._sample(
-                self._batch([slot.sampling for slot in drawn]),
-                logits,
-                self._adapter.upload([rows[i].slot for i in sampled]),
-                drawn,
-                [place.get(i) for i in range(len(rows))],
-            )
+            return self._prefill(rows, states, cache)
 
     def decode(self, rows: Sequence[DecodeRow]) -> TensorStep:
         """One step for each named slot.
@@ -160,16 +147,7 @@ class TorchRunner:
         if not rows:
             return TensorStep(None, [], self._adapter)
         with torch.inference_mode(), device_errors(self._adapter):
-            for row in rows:
-                self._outgrow(row.slot, self._slots[row.slot].length + 1, cache)
-            step, slots = self._builder.decode(rows)
-            assert self._decode_forward is not None, "an open runner has it"
-            logits = self._decode_forward(step)
-            states = [slot.sampling for slot in slots]
-            # Mostly the rows of the step before go on: the device knows their settings by now.
-            if self._decoding is None or not self._decoding.holds(states):
-                self._decoding = self._batch(states)
-            return self._sample(self._decoding, logits, step.slots, slots, range(len(rows)))
+            return self._decode(rows, cache)
 
     def close(self) -> None:
         """Give the KV cache back; the model stays loaded. May be called twice."""
@@ -183,7 +161,9 @@ class TorchRunner:
                 raise
         finally:
             self._cache.close()
-            self._cache = self._decoding = None
+            self._cache = self._decoding = self._history = None
+            # Block tables, rotations and what begins steps; no open call gets past the cache.
+            del self._slots, self._builder
             # It may hold the decoder, whose weights must not outlive the model's close().
             self._decode_forward = None
             self._adapter.release()
@@ -242,6 +222,41 @@ class TorchRunner:
                     hint="Its last prefill has to sample.",
                 )
             self._slots.check_growth(row.slot, len(slot.blocks), row.new_blocks, slot.length, 1)
+
+    # --- steps ---------------------------------------------------------------------------
+
+    def _prefill(
+        self, rows: Sequence[PrefillRow], states: Sequence[RowState | None], cache: KVCache
+    ) -> TensorStep:
+        for row in rows:
+            if row.begin is None:
+                self._outgrow(row.slot, row.start + len(row.token_ids), cache)
+        step, slots = self._builder.prefill(rows, states)
+        logits = self._model.decoder.prefill(step, cache)
+        if logits is None:
+            return TensorStep(None, [None] * len(rows), self._adapter)
+        sampled = [i for i, row in enumerate(rows) if row.sample]
+        place = {row: i for i, row in enumerate(sampled)}
+        drawn = [slots[i] for i in sampled]
+        return self._sample(
+            self._batch([slot.sampling for slot in drawn]),
+            logits,
+            self._adapter.upload([rows[i].slot for i in sampled]),
+            drawn,
+            [place.get(i) for i in range(len(rows))],
+        )
+
+    def _decode(self, rows: Sequence[DecodeRow], cache: KVCache) -> TensorStep:
+        for row in rows:
+            self._outgrow(row.slot, self._slots[row.slot].length + 1, cache)
+        step, slots = self._builder.decode(rows)
+        assert self._decode_forward is not None, "an open runner has it"
+        logits = self._decode_forward(step)
+        states = [slot.sampling for slot in slots]
+        # Mostly the rows of the step before go on: the device knows their settings by now.
+        if self._decoding is None or not self._decoding.holds(states):
+            self._decoding = self._batch(states)
+        return self._sample(self._decoding, logits, step.slots, slots, range(len(rows)))
 
     def _outgrow(self, index: int, end: int, cache: KVCache) -> None:
         step = self._builder.outgrown(index, end)
