@@ -15,16 +15,22 @@ CORE = "."
 MOCK = "plugins/sagellm-mock"
 TORCH = "plugins/sagellm-torch"
 CPU = "plugins/sagellm-cpu"
+CUDA = "plugins/sagellm-cuda"
+ASCEND = "plugins/sagellm-ascend"
+DCU = "plugins/sagellm-dcu"
 SAGE = "plugins/sagellm-sage"
 BACKEND = "plugins/sagellm-backend"
-DISTS = (CORE, MOCK, TORCH, CPU, SAGE, BACKEND)
+DISTS = (CORE, MOCK, TORCH, CPU, CUDA, ASCEND, DCU, SAGE, BACKEND)
 #: Core with what its own tests use of its extras.
-CORE_TESTED = ".[embeddings,hub,migrate]"
+CORE_TESTED = ".[embeddings,hub,migrate,testing]"
 SOURCES = (
     "sagellm_core",
     "plugins/sagellm-mock/sagellm_mock",
     "plugins/sagellm-torch/sagellm_torch",
     "plugins/sagellm-cpu/sagellm_cpu",
+    "plugins/sagellm-cuda/sagellm_cuda",
+    "plugins/sagellm-ascend/sagellm_ascend",
+    "plugins/sagellm-dcu/sagellm_dcu",
     "plugins/sagellm-sage/sagellm_sage",
 )
 CONSTRAINTS = ("-c", "constraints.txt")
