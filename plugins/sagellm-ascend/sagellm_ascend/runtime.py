@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagellm_core.contract import DeviceUnavailableError
@@ -134,7 +135,7 @@ def start(device: str) -> NPURuntime:
     """
     torch = _import()
     count = torch.npu.device_count() if torch.npu.is_available() else 0
-    if torch.device(device).index >= count:
+    if int(device.rpartition(":")[2]) >= count:
         raise DeviceUnavailableError(
             f"torch_npu finds no {device}: it sees {count} NPUs.",
             hint="See whether `npu-smi info` lists it as healthy, and unset "
@@ -181,7 +182,8 @@ def takes(table: Any, name: str, argument: str) -> bool:
 def _import() -> Any:
     try:
         import torch
-        import torch_npu  # noqa: F401  (it adds torch.npu)
+
+        import_module("torch_npu")  # It adds torch.npu.
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torch_npu"):
             raise _unloadable(error) from error

@@ -249,6 +249,11 @@ class Driver:
         )
 
 
+@pytest.fixture(scope="session")
+def driver_type() -> type[Driver]:
+    return Driver
+
+
 @pytest.fixture
 def drive() -> Iterator[Callable[[Runner], Driver]]:
     """A driver of a runner, which is closed in the end."""
