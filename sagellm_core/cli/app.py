@@ -42,6 +42,7 @@ def _disabled(
         "chat": ("chat", "Talk with a model."),
         "plugins": ("plugins", "List the providers, explain which one is chosen, or write one."),
         "doctor": ("doctor", "Look for what is wrong with this installation."),
+        "conformance": ("conformance", "Hold a plugin to the contract, for its makers."),
         "models": ("models", "Names for models on this machine."),
         "config": ("config", "Show, check or write the configuration."),
         "llm": ("llm", "The commands of 'sage llm'."),

@@ -73,6 +73,21 @@ class Declaration:
             raise _wrong("trees", self.trees, "a mapping of name to a function of a directory")
         self._check_proofs()
 
+    def to_dict(self) -> dict[str, Any]:
+        """What judging results needs, as plain data; functions are left out."""
+        return {
+            "plugin": self.plugin,
+            "capabilities": sorted(map(str, self.capabilities)),
+            "device_required": self.device_required,
+            "proofs": {name: list(tests) for name, tests in self.proofs.items()},
+            "time_limit": self.time_limit,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Declaration:
+        """What :meth:`to_dict` gave."""
+        return cls(**{**data, "capabilities": frozenset(data["capabilities"])})
+
     def _check_model_types(self, given: Sequence[str]) -> None:
         object.__setattr__(self, "model_types", _listed("model_types", given))
         for model_type in given:

@@ -16,9 +16,9 @@ from sagellm_core.providers import PluginEntry
 
 from .declaration import Declaration
 from .groups import OWN
+from .marks import GROUP, NEEDS, PROVES, PROVES_UNWEIGHTED
+from .plugin_lookup import find_plugin
 from .result import CheckResult, Outcome
-from .subject import find_plugin
-from .suite.marks import GROUP, NEEDS, PROVES, PROVES_UNWEIGHTED
 from .tiny.family import DECODERS, EMBEDDERS, FAMILIES
 from .tiny.model import ANY_MODEL
 from .verdicts import verdict

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from .groups import VERDICTS
+from .marks import GROUP
 from .module_state import (
     LISTENERS,
     MOST_HANGS,
@@ -22,7 +23,6 @@ from .module_state import (
     state_of,
 )
 from .result import CheckResult, Outcome
-from .suite.marks import GROUP
 from .time_limit import time_limit
 
 # --- collection ------------------------------------------------------------------------------
@@ -188,8 +188,4 @@ def stale_lines(state: ModuleState) -> list[str]:
     """A sentence about each expected failure that passed."""
     passed = [each.id for each in state.results.values() if each.outcome is Outcome.XPASSED]
     failed = [each.id for each in state.results.values() if each.outcome is Outcome.XFAILED]
-    return [
-        f"{entry.id} is expected to fail and passed: take line {entry.line} out of "
-        f"{state.xfails.path}."
-        for entry in state.xfails.stale(passed, failed)
-    ]
+    return [entry.sentence(state.xfails.path) for entry in state.xfails.stale(passed, failed)]

@@ -12,9 +12,9 @@ import pluggy
 from sagellm_core.contract.device import DeviceInfo, DeviceState
 from sagellm_core.contract.model import LoadAnswer, ModelDescription
 from sagellm_core.contract.plugin import DeviceClass, PluginInfo
-from sagellm_core.providers import Controls, PluginEntry, ProbeReport, Provider, discover, probe
+from sagellm_core.providers import PluginEntry, ProbeReport, Provider, probe
 from sagellm_core.providers.registration import collect, enforce
-from sagellm_core.providers.selection import ProviderChoice, asked_for
+from sagellm_core.providers.selection import ProviderChoice
 from sagellm_core.providers.wire import WireError, load_answer, to_wire
 
 from .declaration import Declaration
@@ -23,14 +23,6 @@ from .verdicts import NO_DEVICE
 
 #: Seconds that a probe may take here: core's own 5 s are a test by themselves.
 PROBE_PATIENCE = 20.0
-
-
-def find_plugin(name: str) -> PluginEntry:
-    """The plugin's entry point.
-
-    :raises SageLLMError: nobody has that name, or its metadata forbids that core runs it.
-    """
-    return asked_for(name, discover(Controls(backend=name)))
 
 
 class Subject:

@@ -18,6 +18,10 @@ class ExpectedFailure:
     reason: str
     line: int
 
+    def sentence(self, path: Path | None) -> str:
+        """That it is expected no more."""
+        return f"{self.id} is expected to fail and passed: take line {self.line} out of {path}."
+
     def covers(self, test_id: str) -> bool:
         """Whether it is about a test."""
         return test_id == self.id or test_id.partition("[")[0] == self.id

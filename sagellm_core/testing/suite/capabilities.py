@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from sagellm_core.testing.finding import fail, skip
 from sagellm_core.testing.groups import VERDICTS
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.module_state import ModuleState
 from sagellm_core.testing.result import Outcome
-
-from .marks import group
 
 
 @group(VERDICTS)

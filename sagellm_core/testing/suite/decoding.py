@@ -11,10 +11,9 @@ from sagellm_core.contract.plugin import Capability
 from sagellm_core.contract.sampling import SamplingParams
 from sagellm_core.testing.drive import GREEDY, Course
 from sagellm_core.testing.finding import skip
+from sagellm_core.testing.marks import group, needs, proves
 from sagellm_core.testing.tiny.model import ANY_MODEL, TinyModel
 from sagellm_core.testing.workbench import BLOCK_SIZE, Workbench
-
-from .marks import group, needs, proves
 
 #: Tokens of an answer: across the ends of blocks, and past every sliding window.
 _COUNT = 24

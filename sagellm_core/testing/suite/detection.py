@@ -14,10 +14,9 @@ from sagellm_core.contract.plugin import DeviceClass
 from sagellm_core.testing.errand import Errand
 from sagellm_core.testing.errands.detection import CODE
 from sagellm_core.testing.finding import fail, require, skip
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.module_state import ModuleState
 from sagellm_core.testing.subject import Subject
-
-from .marks import group
 
 #: Seconds that one detection may take.
 TIME_LIMIT = 5.0

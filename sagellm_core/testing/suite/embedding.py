@@ -13,13 +13,13 @@ from sagellm_core.contract.embedder import Embedder
 from sagellm_core.contract.errors import ConfigurationError, PromptTooLongError
 from sagellm_core.contract.plugin import Capability
 from sagellm_core.testing.finding import fail, require, skip
+from sagellm_core.testing.marks import group, needs, proves
 from sagellm_core.testing.reference.tolerance import Tolerance, tolerance_of
 from sagellm_core.testing.refusing import refuses
 from sagellm_core.testing.tiny.model import ANY_MODEL, TinyModel
 from sagellm_core.testing.workbench import Workbench
 
 from .loading import closes_again
-from .marks import group, needs, proves
 
 _TEXTS = ("A", "two words", "Grüße aus Köln!", "x" * 40, "a text of some length, to pad others")
 #: Lengths of inputs in tokens, out of order.

@@ -16,13 +16,13 @@ from sagellm_core.contract.sampling import SamplingParams
 from sagellm_core.engine import Completion, EngineClient, TokenStream
 from sagellm_core.testing.engines import answers, comes_true, course_of, opened_engine
 from sagellm_core.testing.finding import fail, require, skip
+from sagellm_core.testing.marks import group, needs, proves
 from sagellm_core.testing.module_state import ModuleState
 from sagellm_core.testing.refusing import refuses
 from sagellm_core.testing.tiny.model import ANY_MODEL
 from sagellm_core.testing.workbench import BLOCK_SIZE, Workbench
 
 from .loading import closes_again
-from .marks import group, needs, proves
 
 _COUNT = 20
 #: Tokens of a request that is to be cancelled.
@@ -153,14 +153,15 @@ class TestEngine:
     def test_text_and_usage_fit_the_tokens(
         self, bench: Workbench, generator: str, prompts: Prompts
     ) -> None:
-        """The text is what the tokens decode to, and the counts are right."""
+        """The text is what the tokens decode to, but for half a character at its end."""
         with opened_engine(bench, generator) as engine:
             for prompt, answer in zip(
                 prompts, answers(bench, engine, prompts, _COUNT), strict=True
             ):
                 text = engine.tokenizer.decode(answer.token_ids)
+                half = "\N{REPLACEMENT CHARACTER}"
                 require(
-                    answer.text == text,
+                    answer.text.rstrip(half) == text.rstrip(half),
                     f"The text is {answer.text!r}, and its tokens decode to {text!r}.",
                 )
                 usage = answer.usage

@@ -14,6 +14,7 @@ from sagellm_core.contract.model import LoadVerdict, ModelDescription
 from sagellm_core.models import describe
 from sagellm_core.testing.damage import DAMAGES
 from sagellm_core.testing.finding import fail, require, skip
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.memory import growth
 from sagellm_core.testing.refusing import refuses
 from sagellm_core.testing.tiny.family import END, FAMILIES
@@ -21,8 +22,6 @@ from sagellm_core.testing.tiny.files import write_model
 from sagellm_core.testing.tiny.model import ANY_MODEL
 from sagellm_core.testing.tiny.weights import random_weights
 from sagellm_core.testing.workbench import Workbench
-
-from .marks import group
 
 #: Over the config of the model whose memory is looked for: 32 MiB of embeddings.
 _LARGE = {"hidden_size": 512, "vocab_size": 8192, "num_hidden_layers": 1}

@@ -9,13 +9,13 @@ from sagellm_core.contract.plugin import Capability
 from sagellm_core.contract.runner import DecodeRow, PrefillRow, SlotStart
 from sagellm_core.testing.drive import GREEDY, Course, Drive
 from sagellm_core.testing.finding import fail, require, skip
+from sagellm_core.testing.marks import group, needs
 from sagellm_core.testing.memory import growth
 from sagellm_core.testing.module_state import ModuleState
 from sagellm_core.testing.refusing import refuses
 from sagellm_core.testing.workbench import BLOCKS, SLOTS, Workbench
 
 from .loading import closes_again
-from .marks import group, needs
 
 #: Bytes of the caches whose memory is looked for.
 _LARGE_CACHE = 48 * 2**20

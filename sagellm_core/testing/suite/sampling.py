@@ -9,10 +9,9 @@ from sagellm_core.contract.sampling import SamplingParams
 from sagellm_core.testing.drive import GREEDY, Course
 from sagellm_core.testing.finding import fail, require, skip
 from sagellm_core.testing.judge import Judge, share_of_equals
+from sagellm_core.testing.marks import group, needs, proves
 from sagellm_core.testing.tiny.model import ANY_MODEL
 from sagellm_core.testing.workbench import Workbench
-
-from .marks import group, needs, proves
 
 #: Tokens of one answer.
 _COUNT = 12

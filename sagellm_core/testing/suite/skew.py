@@ -12,10 +12,9 @@ from sagellm_core.contract.version import CONTRACT_VERSION
 from sagellm_core.providers.gates import contract_gate
 from sagellm_core.providers.requirement import CORE_DIST, CORE_VERSION
 from sagellm_core.testing.finding import fail, require
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.other_core import OtherCore, admitted_cores
 from sagellm_core.testing.subject import Subject
-
-from .marks import group
 
 #: What a plugin may say about itself in a probe without being unfit for that core.
 _FIT = frozenset(

@@ -12,10 +12,9 @@ from sagellm_core.testing.errand import Errand
 from sagellm_core.testing.errands.import_effects import ASPECTS, CODE
 from sagellm_core.testing.errands.import_time import import_time_code
 from sagellm_core.testing.finding import fail, require
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.module_state import ModuleState
 from sagellm_core.testing.subject import Subject
-
-from .marks import group
 
 #: Seconds that importing a plugin may take, beyond the contract itself.
 IMPORT_LIMIT = 0.05

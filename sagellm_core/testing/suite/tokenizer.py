@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from sagellm_core.contract.model import LoadedModel
 from sagellm_core.contract.tokenizer import Tokenizer
 from sagellm_core.testing.finding import require, skip
+from sagellm_core.testing.marks import group
 from sagellm_core.testing.tiny.family import END
 from sagellm_core.testing.tiny.tokenizer import SPECIAL
 from sagellm_core.testing.workbench import Workbench
-
-from .marks import group
 
 _TEXTS = (
     "Hello, world!",

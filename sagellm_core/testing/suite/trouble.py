@@ -14,10 +14,9 @@ from sagellm_core.contract.runner import QueueingRunner, Runner
 from sagellm_core.testing.engines import answers, course_of, engine_over, opened_engine
 from sagellm_core.testing.finding import fail, require, skip
 from sagellm_core.testing.injection import FaultyRunner, When
+from sagellm_core.testing.marks import group, needs
 from sagellm_core.testing.refusing import refuses
 from sagellm_core.testing.workbench import Workbench
-
-from .marks import group, needs
 
 _COUNT = 20
 _LENGTHS = (9, 30, 3, 17)
