@@ -79,7 +79,7 @@ def test_whoever_names_what_is_not_there_errs(value, named) -> None:
     assert "0 to 3" in seen.hidden.hint
 
 
-@pytest.mark.parametrize("value", ["0,0", "1,0,1", f"{UUIDS[0]},GPU-8932f"])
+@pytest.mark.parametrize("value", ["0,0", "1,0,1", "0,9,0", f"{UUIDS[0]},GPU-8932f"])
 def test_a_gpu_named_twice_hides_every_gpu(value) -> None:
     seen = visible(GPUS, value)
     assert (seen.devices, seen.deliberate) == ((), False)

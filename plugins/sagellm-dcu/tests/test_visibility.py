@@ -32,6 +32,7 @@ def test_without_variables() -> None:
         ("GPU-XX", []),
         ("3,GPU-BABABABABABABABA,4", [3, 0]),
         ("1,GPU-ABBAABBAABBAABBA,GPU-XX", [1]),  # the second is the first again, and ends it
+        ("1,1,0", [1]),
         ("3,GPU-BABAABBA,GPU-XX", [3, 2]),
         ("GPU-BABA,1", []),  # it names two
         ("gpu-abbaabba", [1]),
