@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from importlib.metadata import distributions
 
@@ -16,9 +17,9 @@ _NUMBERS = re.compile(r"\d+\.\d+\.\d+")
 
 def installed_torch_npu(search_path: Sequence[str] | None = None) -> str | None:
     """The version of torch_npu; ``None`` where it is not installed."""
-    where = {} if search_path is None else {"path": list(search_path)}
-    for found in distributions(name="torch-npu", **where):
-        return found.version
+    where = sys.path if search_path is None else list(search_path)
+    for found in distributions(name="torch-npu", path=where):
+        return str(found.version)
     return None
 
 

@@ -6,7 +6,7 @@ cache, and the sparse modes 0 (a mask or none), 3 (causal) and 4 (band).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,6 +60,7 @@ def fused_infer_attention(
     kv_heads = num_key_value_heads or num_heads
     _check_heads(query, num_heads, kv_heads, packed=input_layout == "TND")
     queries = _queries(query, actual_seq_lengths, input_layout)
+    pairs: Iterable[tuple[Tensor, Tensor]]
     if block_table is None:
         pairs = _pairs_at_hand(key, value, actual_seq_lengths_kv, input_layout, len(queries))
     else:
