@@ -27,7 +27,8 @@ def device_errors(adapter: DeviceAdapter) -> Iterator[None]:
     :raises DeviceLostError: the device is gone.
     """
     try:
-        yield
+        with adapter.current():
+            yield
     except (MemoryError, RuntimeError) as error:
         if adapter.is_out_of_memory(error):
             _let_go(error)
@@ -49,7 +50,8 @@ def fitting_errors(adapter: DeviceAdapter, what: str, hint: str) -> Iterator[Non
     :raises DeviceLostError: the device is gone.
     """
     try:
-        yield
+        with adapter.current():
+            yield
     except (MemoryError, RuntimeError) as error:
         if adapter.is_out_of_memory(error):
             _let_go(error)

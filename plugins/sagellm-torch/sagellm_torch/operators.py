@@ -7,6 +7,8 @@ overrides those that its device does better.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,13 @@ class DeviceOperators:
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
         self._workspace = GatherWorkspace()
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Around every call that allocates or computes, in the thread that makes it.
+
+        For devices that launch kernels on the thread's current device.
+        """
+        return nullcontext()
 
     def upload(self, values: Sequence[float], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """Numbers of the host on the device, [len(values)], without waiting for it."""

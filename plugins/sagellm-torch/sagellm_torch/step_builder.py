@@ -64,7 +64,7 @@ class StepBuilder:
             slots.append(slot)
         self._slots.settle()
         everything = self._upload([*tokens, *places, *(row for found in turns for row in found)])
-        ids, write_index, *rotated = everything.split(len(tokens))
+        ids, write_index, *rotated = torch.split(everything, len(tokens))
         if self._history is not None:
             for row, segment in zip(rows, segments, strict=True):
                 part = ids[segment.first : segment.first + segment.count]
@@ -140,7 +140,7 @@ class StepBuilder:
         firsts = [rope.first_row(long=True) for rope in self._ropes]
         turns = [row for first in firsts for row in range(first, first + slot.length)]
         everything = self._upload([*self._slots.places(slot, 0, slot.length), *turns])
-        write_index, *rotated = everything.split(slot.length)
+        write_index, *rotated = torch.split(everything, slot.length)
         return PrefillStep(
             tokens=self._history.tokens(index, slot.length),
             rotations=self._rotations(rotated),

@@ -12,6 +12,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from .hardware.files import read_text
 
@@ -48,6 +49,17 @@ def installed_torch(search_path: Sequence[str] | None = None) -> TorchBuild | No
         return TorchBuild("", None)
     toolkits = {name: value for name, value in values.items() if name not in _OTHERS and value}
     return TorchBuild(values.get(_VERSION) or "", toolkits)
+
+
+def build_of(version: ModuleType) -> TorchBuild:
+    """The same of a torch that was imported: from ``torch.version``."""
+    values = {name: value for name, value in vars(version).items() if isinstance(value, str)}
+    toolkits = {
+        name: value
+        for name, value in values.items()
+        if value and name not in _OTHERS and not name.startswith("__")
+    }
+    return TorchBuild(values.get(_VERSION, ""), toolkits)
 
 
 def _folder(search_path: Sequence[str] | None) -> Path | None:

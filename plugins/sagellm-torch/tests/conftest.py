@@ -117,6 +117,44 @@ def plain_adapter() -> type[PlainAdapter]:
     return PlainAdapter
 
 
+@dataclass
+class ReplayingRecorder:
+    """Replays a recording by computing it again, over the same memory as a device graph would.
+
+    ``room``: for so many recordings. ``trouble``: what recording raises.
+    """
+
+    left: int = 100
+    trouble: Exception | None = None
+    replayed: int = 0
+
+    @property
+    def room(self) -> bool:
+        return self.left > 0
+
+    def record(self, compute: Callable[[], None]) -> Recording:
+        compute()
+        if self.trouble is not None:
+            raise self.trouble
+        self.left -= 1
+        return Recording(compute, self)
+
+
+@dataclass
+class Recording:
+    compute: Callable[[], None]
+    recorder: ReplayingRecorder
+
+    def replay(self) -> None:
+        self.recorder.replayed += 1
+        self.compute()
+
+
+@pytest.fixture(scope="session")
+def replaying_recorder() -> type[ReplayingRecorder]:
+    return ReplayingRecorder
+
+
 @pytest.fixture(scope="session")
 def load() -> Callable[[Path], TorchModel]:
     """Load a model in float32."""
