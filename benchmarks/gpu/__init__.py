@@ -1,0 +1,1 @@
+"""Speed and correctness on an accelerator in one command: ``python -m benchmarks.gpu``."""
