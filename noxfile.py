@@ -125,6 +125,16 @@ def sage(session: nox.Session, beside: str) -> None:
 
 
 @nox.session
+def wheels(session: nox.Session) -> None:
+    """Every dist in fresh environments: install, list, why, run, uninstall. Ends with a table."""
+    extras = ("pytest", "pytest-timeout", "hypothesis", "build", "hatchling", "numpy", "ruff")
+    install(session, CORE, extras=extras)
+    # What installs torch again and again is left out elsewhere.
+    env = {"SAGELLM_TEST_INSTALLS": "1", "OMP_WAIT_POLICY": "passive"}
+    session.run("pytest", "tests/wheels", "tests/scaffold", *session.posargs, env=env)
+
+
+@nox.session
 def dists(session: nox.Session) -> None:
     """Build a wheel and an sdist of every distribution into dist/."""
     session.install(*CONSTRAINTS, "build")
