@@ -127,6 +127,15 @@ def test_every_example_runs(source: str) -> None:
     exec(compile(source, "example", "exec"), {"__name__": "example"})
 
 
+def test_the_tests_that_are_named_are_there() -> None:
+    from sagellm_core.testing import suite
+
+    named = set(re.findall(r"`(Test\w+)::(test_\w+)`", ALL))
+    assert len(named) > 50
+    for group, test in named:
+        assert hasattr(getattr(suite, group), test), f"{group}::{test}"
+
+
 def test_the_index_leads_to_every_page() -> None:
     index = (DOCS / "contract.md").read_text(encoding="utf-8")
     for name in PAGES:
