@@ -33,7 +33,7 @@ class Packing:
     def upload(self, upload: Upload) -> None:
         """Copy all of them; nothing may be added afterwards."""
         if self._values:
-            self._parts = upload(self._values, self._dtype).split(self._sizes)
+            self._parts = torch.split(upload(self._values, self._dtype), self._sizes)
         self._values = []
 
     def __getitem__(self, number: int) -> torch.Tensor:

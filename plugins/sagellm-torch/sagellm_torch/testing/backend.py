@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch._ops import OpOverload
-from torch.utils.backend_registration import (
-    _get_privateuse1_backend_name,
-    _setup_privateuseone_for_python_backend,
-)
+from torch.utils import backend_registration
 
 from .device import SimDevice
 from .execution import execute, the_device
@@ -25,14 +24,16 @@ _FACTORIES = (
     "arange", "eye", "full", "linspace", "logspace", "ones", "randperm", "range", "scalar_tensor",
     "tril_indices", "triu_indices", "zeros",
 )  # fmt: skip
+#: glibc's number of the option, and bytes from which on a block is a mapping of its own.
+_MMAP_THRESHOLD, _LARGE = -3, 4 * 2**20
 _LIBRARIES: list[torch.library.Library] = []
 
 
 def sim_device() -> SimDevice:
     """The simulated device; the first call makes ``torch.device("sim")`` known to this process.
 
-    :raises RuntimeError: the process has another device of this kind. torch has room for one
-        device that it does not know itself.
+    :raises RuntimeError: torch is too old for devices in Python; or the process has another
+        device of this kind, and torch has room for one that it does not know itself.
     """
     if not _LIBRARIES:
         _register()
@@ -40,19 +41,38 @@ def sim_device() -> SimDevice:
 
 
 def _register() -> None:
-    taken = _get_privateuse1_backend_name()
+    # torch calls it experimental; tests/testing holds the version that it is used with.
+    setup = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
+    if setup is None:
+        raise RuntimeError(
+            f"torch {torch.__version__} has no devices in Python: use a newer one for these tests, "
+            "such as 2.13."
+        )
+    taken = torch._C._get_privateuse1_backend_name()
     if taken != _UNNAMED:
         raise RuntimeError(
             f"This process has the torch device {taken!r} already, and torch has room for one such "
             "device: run what needs the simulated one in a process of its own."
         )
-    _setup_privateuseone_for_python_backend(_NAME, backend_module=_Module(the_device()))
-    every = torch.library.Library("_", "IMPL")
+    _give_large_blocks_back()
+    setup(_NAME, backend_module=_Module(the_device()))
+    library: Any = torch.library.Library
+    every = library("_", "IMPL")
     every.fallback(lambda func, *args, **kwargs: execute(func, args, kwargs), "PrivateUse1")
-    own = torch.library.Library("aten", "IMPL")
+    own = library("aten", "IMPL")
     for func in _own_kernels():
         own.impl(func, partial(_call, func), "PrivateUse1")
     _LIBRARIES.extend((every, own))
+
+
+def _give_large_blocks_back() -> None:
+    """Have the process give large blocks of memory back as soon as they are free.
+
+    glibc learns to keep them (mallopt(3), M_MMAP_THRESHOLD) and cuts them up, so that a process
+    that closed a model would look as if it had not.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _own_kernels() -> Iterator[OpOverload]:

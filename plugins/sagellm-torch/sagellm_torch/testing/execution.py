@@ -10,6 +10,7 @@ import torch
 from torch._ops import OpOverload
 
 from .device import SimDevice
+from .observation import Direction
 from .operator_names import COPY_TO_DEVICE, COPY_TO_HOST, operator_name
 from .tensor import SimTensor
 
@@ -53,7 +54,8 @@ def _kind(func: OpOverload) -> _Kind:
     if found is None:
         name = operator_name(func)
         composite = torch._C._dispatch_has_kernel_for_dispatch_key(
-            func.name(), "CompositeImplicitAutograd"
+            f"{func._schema.name}.{func._overloadname}".removesuffix(".default"),
+            "CompositeImplicitAutograd",
         )
         found = _Kind(
             name=name,
@@ -208,7 +210,7 @@ def _copy(device: SimDevice, func: OpOverload, args: Sequence[Any], operands: _O
     if from_device != to_device:
         # Types are changed where the tensor comes from.
         nbytes = found.nbytes if func is aten._to_copy.default else source.nbytes
-        direction = "host_to_device" if to_device else "device_to_host"
+        direction: Direction = "host_to_device" if to_device else "device_to_host"
         device.copied(direction, nbytes, name, waits=waits)
     return given
 

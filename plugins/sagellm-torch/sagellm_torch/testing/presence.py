@@ -14,10 +14,10 @@ VISIBLE_DEVICES = "SIM_VISIBLE_DEVICES"
 
 
 def hidden_because(env: Mapping[str, str]) -> str | None:
-    """Why the device is hidden, in one sentence; ``None``: it is visible."""
+    """Why the device is hidden, the end of a sentence; ``None``: it is visible."""
     asked = env.get(VISIBLE_DEVICES)
     if asked is None or asked.split(",")[0].strip() == "0":
         return None
     if not asked.strip():
-        return f"{VISIBLE_DEVICES} is set and empty, which hides the device."
-    return f"{VISIBLE_DEVICES}={asked} does not begin with 0, the index of the only device."
+        return f"{VISIBLE_DEVICES} is set and empty, which hides the device"
+    return f"{VISIBLE_DEVICES}={asked} does not begin with 0, the index of the only device"

@@ -14,13 +14,10 @@ from sagellm_core.contract import (
     LoadAnswer,
     LoadedModel,
     LoadOptions,
-    LoadVerdict,
     ModelDescription,
-    ModelFormat,
     PluginInfo,
     Runner,
     RunnerConfig,
-    SageLLMError,
     hookimpl,
 )
 
@@ -69,25 +66,9 @@ def sagellm_detect_devices(env: Mapping[str, str]) -> Sequence[DeviceInfo]:
 @hookimpl
 def sagellm_can_load(model: ModelDescription) -> LoadAnswer:
     """Whether the kit covers the model."""
-    if model.format is ModelFormat.UNRESOLVED:
-        return LoadAnswer(
-            verdict=LoadVerdict.NO,
-            reason=f"{model.reference!r} was not resolved to model files.",
-            hint="Pass a directory with safetensors, or a .gguf file.",
-        )
-    from sagellm_torch.footprint import bytes_needed, itemsize
-    from sagellm_torch.purpose import capabilities_of
+    from sagellm_torch.load_answer import load_answer
 
-    try:
-        found = capabilities_of(model, _CAPABILITIES)
-        needed = bytes_needed(model, itemsize(model))
-    except SageLLMError as error:
-        return LoadAnswer(verdict=LoadVerdict.NO, reason=error.message, hint=error.hint)
-    return LoadAnswer(
-        verdict=LoadVerdict.YES,
-        bytes_needed=needed,
-        capabilities=None if found == _CAPABILITIES else found,
-    )
+    return load_answer(model, _CAPABILITIES)
 
 
 @hookimpl

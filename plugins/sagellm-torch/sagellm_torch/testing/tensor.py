@@ -39,10 +39,10 @@ class SimTensor(torch.Tensor):
         return made
 
     # Results are wrapped where they are made, not by their class.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls,
         func: OpOverload,
         types: Sequence[type],
@@ -69,7 +69,7 @@ class SimTensor(torch.Tensor):
             )
         return self.cpu().numpy()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         # Not an operator: looking at a tensor while debugging must not change what is counted.
         return f"{self.hidden!r} on {self.device}"
 
@@ -79,7 +79,7 @@ class SimTensor(torch.Tensor):
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("A tensor on sim:0 cannot be pickled: copy it to the host first.")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> SimTensor:
-        copied: SimTensor = self.clone()
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        copied = self.clone()
         memo[id(self)] = copied
         return copied
