@@ -50,6 +50,8 @@ class StreamAdapter(DeviceAdapter):
 
     def upload(self, values: Sequence[float], dtype: torch.dtype = torch.int64) -> torch.Tensor:
         """From pinned memory: from any other the driver may wait for the device first."""
+        if not values:
+            return torch.empty(0, dtype=dtype, device=self.device)
         numbers = torch.tensor(values, dtype=dtype, pin_memory=self.pins_memory)
         return numbers.to(self.device, non_blocking=True)
 

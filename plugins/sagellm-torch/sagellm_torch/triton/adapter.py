@@ -21,7 +21,7 @@ _MOST_GROUPS = 128
 
 
 class TritonAdapter(DeviceAdapter):
-    """What CUDA and HIP devices have in common.
+    """What all devices that triton compiles for have in common.
 
     Without triton, and for heads that no tile is for, it computes with the kit's plain operators;
     :attr:`kernel_notes` says so.
@@ -116,7 +116,7 @@ class TritonAdapter(DeviceAdapter):
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """In one kernel."""
-        if not self._ready or x.dim() != 2:
+        if not self._ready or x.dim() != 2 or x.stride(1) != 1:
             return super().rms_norm(x, weight, eps)
         from . import rows
 

@@ -51,6 +51,9 @@ class TileTable:
     decode: Sequence[AttentionTile]
     #: Bytes of on-chip memory that a program may have.
     shared_memory: int
+    #: Whether products of halves are computed in float32, where triton has no matrix units to use:
+    #: then their tiles take the room of float32 ones.
+    float_products: bool = False
     #: Programs that keep the whole device busy: a decode step of few sequences cuts their keys
     #: into as many parts as it takes to have so many.
     programs: int
@@ -101,8 +104,12 @@ class TileTable:
         return (
             head_dim <= tile.head_dim
             and itemsize <= tile.itemsize
-            and shared_bytes(tile, rows, head_dim, itemsize) <= self.shared_memory
+            and self.taken(tile, rows, head_dim, itemsize) <= self.shared_memory
         )
+
+    def taken(self, tile: AttentionTile, rows: int, head_dim: int, itemsize: int) -> int:
+        """:func:`shared_bytes` on this device."""
+        return shared_bytes(tile, rows, head_dim, 4 if self.float_products else itemsize)
 
     def splits(self, sequences: int, kv_heads: int) -> int:
         """Into how many parts the keys of each sequence are cut; a power of two.

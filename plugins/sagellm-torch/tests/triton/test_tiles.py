@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sagellm_torch.triton import AttentionTile, TileTable, shared_bytes
 
@@ -31,6 +33,15 @@ def test_a_tile_that_does_not_fit_the_memory_is_passed_over(table) -> None:
     # A decode step has fewer queries.
     assert table.decode_tile(128, 4, 4).block_n == 32
     assert table.decode_tile(128, 4, 64).block_n == 16
+
+
+def test_products_in_float32_take_its_room(table) -> None:
+    without = replace(table, float_products=True)
+    tile = table.prefill[1]
+    assert table.taken(tile, 64, 128, 2) == shared_bytes(tile, 64, 128, 2)
+    assert without.taken(tile, 64, 128, 2) == shared_bytes(tile, 64, 128, 4)
+    assert table.prefill_tile(128, 2).block_n == 32
+    assert without.prefill_tile(128, 2).block_n == 16
 
 
 def test_heads_that_no_tile_is_for(table) -> None:

@@ -14,7 +14,8 @@ import triton.language as tl
 from .softmax import averaged, scores, take
 
 
-@triton.jit
+# Where a step's numbers lie in the copy that brought them must not compile a kernel again.
+@triton.jit(do_not_specialize_on_alignment=["tables", "slots", "lengths"])
 def attend_decode(
     out,
     peaks,

@@ -58,7 +58,8 @@ def _keys(
     return acc, highest, total
 
 
-@triton.jit
+# Where a step's numbers lie in the copy that brought them must not compile a kernel again.
+@triton.jit(do_not_specialize_on_alignment=["blocks", "tiles"])
 def attend_prefill(
     out,
     query,

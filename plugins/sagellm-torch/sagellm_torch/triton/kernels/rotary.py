@@ -6,7 +6,8 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+# Where a step's numbers lie in the copy that brought them must not compile a kernel again.
+@triton.jit(do_not_specialize_on_alignment=["places"])
 def rotate_and_write(
     qkv,
     keys,
@@ -72,7 +73,7 @@ def rotate_and_write(
     tl.store(value + 1, right, mask=is_value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["places"])
 def write(
     key,
     value,
