@@ -24,6 +24,8 @@ def _decode(keys: int, stages: int) -> AttentionTile:
     return AttentionTile(head_dim=512, itemsize=4, block_n=keys, num_warps=4, num_stages=stages)
 
 
+#: From here on triton multiplies by matrix units.
+_MATRIX_UNITS = (8, 0)
 #: Best first; what does not fit a GPU's shared memory is passed over. Compiled for compute
 #: capability 9.0, none of the first four spills registers.
 _PREFILL = (
@@ -56,6 +58,7 @@ def tile_table(processor: Processor) -> TileTable:
         prefill=_PREFILL,
         decode=_DECODE,
         shared_memory=processor.shared_memory,
+        float_products=processor.capability < _MATRIX_UNITS,
         # Two programs for each multiprocessor: one computes while the other waits for memory.
         programs=2 * processor.multiprocessors,
     )

@@ -22,6 +22,8 @@ TILES = TileTable(
     prefill=(_tile(64, 4), _tile(16, 4)),
     decode=(_tile(16, 2),),
     shared_memory=LDS_BYTES,
+    # Not every DCU has matrix units that its triton uses, so tiles have to fit without them.
+    float_products=True,
     # The smallest DCU has 60 compute units; two programs for each keep them busy.
     programs=128,
     most_splits=32,
