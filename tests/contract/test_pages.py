@@ -127,6 +127,18 @@ def test_every_example_runs(source: str) -> None:
     exec(compile(source, "example", "exec"), {"__name__": "example"})
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_lifecycle_has_each_hook_in_its_stage(hook: str) -> None:
+    page = (DOCS / "vendors" / "lifecycle.md").read_text(encoding="utf-8")
+    drawn = re.search(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert drawn is not None
+    stage = "S1" if hook in hookspecs.PROBE_HOOKS else "S2"
+    rows = re.split(r"^ (S\d) ", drawn[1], flags=re.MULTILINE)
+    assert hook in dict(zip(rows[1::2], rows[2::2], strict=True))[stage]
+    picture = (DOCS / "vendors" / "lifecycle.svg").read_text(encoding="utf-8")
+    assert hook.removeprefix("sagellm") in picture
+
+
 def test_the_tests_that_are_named_are_there() -> None:
     from sagellm_core.testing import suite
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ def refused(environment: Any, *flags: str) -> str:
     return str(done.stderr)
 
 
+def _without_versions(sentence: str) -> str:
+    return re.sub(r"\d+(\.\d+)+", "VERSION", sentence)
+
+
 def test_core_alone(environment: Any, combination: Callable[[str], Any]) -> None:
     row = combination("core")
     environment.install("sagellm-core")
@@ -156,6 +161,9 @@ def test_a_core_beyond_a_plugins_range(
         f"and {NEXT_MINOR} is installed. Run: pip install -U sagellm-mock"
     )
     assert line in shown.splitlines()
+    page = (Path(__file__).parents[2] / "docs" / "vendors" / "versioning.md").read_text()
+    (promised,) = re.findall(r"^orbit \(.*$", page, re.MULTILINE)
+    assert _without_versions(promised) == _without_versions(line).replace("mock", "orbit")
     row["list"] = "refused"
     chosen, reasons = explained(environment)
     assert chosen is None
