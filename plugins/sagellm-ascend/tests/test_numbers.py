@@ -17,7 +17,14 @@ from sagellm_ascend.operators import NAMES
 from sagellm_ascend.testing import RecordingOperators, StandInOperators, StandInRuntime
 from sagellm_torch import DeviceAdapter, TorchModel, load_model, open_embedder
 
-from sagellm_core.contract import EmbedderConfig, LoadOptions, RunnerConfig
+from sagellm_core.contract import (
+    EmbedderConfig,
+    LoadOptions,
+    PrefillRow,
+    RunnerConfig,
+    SamplingParams,
+    SlotStart,
+)
 
 #: name: (family, changes, what computes attention). Windows are shorter and longer than a block.
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -86,6 +93,30 @@ def test_greedy_tokens_on_the_simulated_device(name, sim, tiny, drive, prompts) 
     assert driver.generate(batch, 3) == expected
     assert driver.generate(batch, 3, chunk=50) == expected
     assert _used(operators)[0] == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "mistral"])
+def test_a_cached_prefix(name, tiny, prompts) -> None:
+    """A sequence that begins with a full block of another one."""
+    made = tiny(name)
+    first, other = prompts([150, 20])
+    second = [*first[:128], *other]
+    runner = _open(_load(made, NPUAdapter("cpu", StandInRuntime())))
+
+    def prefill(slot: int, prompt: list[int], blocks: tuple[int, ...], cached: int) -> int:
+        begin = SlotStart(
+            sampling=SamplingParams(temperature=0, seed=0),
+            prompt_len=len(prompt),
+            cached_token_ids=tuple(prompt[:cached]),
+        )
+        row = PrefillRow(
+            slot=slot, token_ids=prompt[cached:], start=cached, new_blocks=blocks, begin=begin
+        )
+        return runner.prefill([row]).result().token_ids[0]
+
+    assert [prefill(0, first, (5, 2), 0)] == made.greedy(first, 1)
+    assert [prefill(1, second, (5, 9), 128)] == made.greedy(second, 1)
+    runner.close()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import fused_infer_attention
-from .limits import UndocumentedCall, require, require_contiguous, require_type
-
-__all__ = ["StandInOperators", "UndocumentedCall"]
+from .limits import require, require_contiguous, require_type
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 _INTEGERS = (torch.int32, torch.int64)
