@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from .checkout import environment, installed
 
 _SCENARIOS = ("alone", "few", "crowd")
 
@@ -28,6 +31,10 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="20 GB")
     parser.add_argument("--json", type=Path, default=Path("gpu.json"), help="where it is written")
     arguments = parser.parse_args()
+    if not installed():
+        with tempfile.TemporaryDirectory() as folder:
+            again = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:]]
+            return subprocess.run(again, env=environment(Path(folder)), check=False).returncode
     device = arguments.device or ("cpu" if arguments.backend == "cpu" else "cuda:0")
     report = _measure(arguments, device)
     arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
