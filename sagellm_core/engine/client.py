@@ -29,16 +29,18 @@ if TYPE_CHECKING:
 Prompts = Sequence[int] | Sequence[Sequence[int]]
 
 
-class EngineClient:
-    """The synchronous and the asynchronous way to use an engine, a vendor's own too.
+class EngineCalls:
+    """The synchronous and the asynchronous way to use :attr:`engine`.
 
-    It may be used from several threads and event loops at once. It does not close the engine.
-    Everywhere, ``timeout`` is in seconds and bounds the whole call, also when the provider
-    hangs; ``priority`` orders requests, smaller first.
+    From several threads and event loops at once, too. Everywhere, ``timeout`` is in seconds and
+    bounds the whole call, also when the provider hangs; ``priority`` orders requests, smaller
+    first.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    @property
+    def engine(self) -> Engine:
+        """The engine that is used."""
+        raise AssertionError("whoever has these calls says which engine they go to")
 
     def generate(
         self,
@@ -186,6 +188,18 @@ class EngineClient:
             )
             for row, setting in zip(rows, settings, strict=True)
         ]
+
+
+class EngineClient(EngineCalls):
+    """:class:`EngineCalls` for any engine, a vendor's own too. It does not close the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that was given."""
+        return self._engine
 
 
 async def _next_index(over: asyncio.Queue[int], patience: Patience) -> int | None:

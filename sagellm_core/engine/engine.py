@@ -26,6 +26,7 @@ from sagellm_core.contract import (
 )
 
 from .admission import Admission
+from .client import EngineCalls
 from .closing import closing_quietly
 from .limits import check_capacity, check_limits, runner_config
 from .loop import EngineLoop
@@ -51,8 +52,10 @@ class _Opener(Protocol):
     def open_runner(self, model: LoadedModel, config: RunnerConfig) -> Runner: ...
 
 
-class LLMEngine:
+class LLMEngine(EngineCalls):
     """Implements :class:`~sagellm_core.contract.Engine` over a runner.
+
+    ``generate``, ``stream`` and their asynchronous twins take prompts as token ids.
 
     A daemon thread of its own, started by the first request, steps the runner. Closing, or
     dropping the last reference, ends every request and gives the device's memory back.
@@ -131,6 +134,11 @@ class LLMEngine:
             return provider.open_engine(model, config)
         runner = provider.open_runner(model, runner_config(model, config))
         return cls(model, runner, config, own_model=own_model)
+
+    @property
+    def engine(self) -> Engine:
+        """Itself: where its own ``generate``, ``stream``, ``agenerate`` and ``astream`` go."""
+        return self
 
     @property
     def tokenizer(self) -> Tokenizer:

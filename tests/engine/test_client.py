@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -51,6 +52,22 @@ def test_answers_come_in_the_order_of_the_prompts(harness: Any) -> None:
         assert completion.usage.prompt_tokens == len(prompt)
         assert completion.timings is not None
         assert completion.error is None
+
+
+def test_core_s_engine_has_the_calls_itself(harness: Any) -> None:
+    one = harness()
+    expected = one.expected(PROMPTS[0], 8, ignore_eos=True)
+    (completion,) = one.engine.generate(PROMPTS[0], greedy())
+    assert list(completion.token_ids) == expected
+    with one.engine.stream(PROMPTS[0], greedy()) as events:
+        assert [token for event in events for token in event.token_ids] == expected
+
+    async def both() -> tuple[list[int], list[int]]:
+        (found,) = await one.engine.agenerate(PROMPTS[0], greedy())
+        async with one.engine.astream(PROMPTS[0], greedy()) as events:
+            return list(found.token_ids), [t async for event in events for t in event.token_ids]
+
+    assert asyncio.run(both()) == (expected, expected)
 
 
 def test_one_prompt_as_a_plain_list(harness: Any) -> None:
