@@ -19,7 +19,6 @@ _FATAL = (
     "context is destroyed",
     "no cuda-capable device is detected",
     "gpu is lost",
-    "device not ready",
 )
 #: Libraries that had no memory for what they need beside the tensors.
 _NO_MEMORY = ("cublas_status_alloc_failed", "cudnn_status_alloc_failed")
