@@ -134,6 +134,26 @@ def wheels(session: nox.Session) -> None:
     session.run("pytest", "tests/wheels", "tests/scaffold", *session.posargs, env=env)
 
 
+#: The torch_npu of the pinned torch, whose operators have Meta kernels on any machine.
+TORCH_NPU = "torch-npu==2.13.0"
+
+
+@nox.session
+def ascend_contract(session: nox.Session) -> None:
+    """The Ascend adapter's calls, held against the real torch_npu over stub driver libraries."""
+    extras = (TORCH_NPU, "pytest", "pytest-timeout", "hypothesis")
+    install(session, CORE_TESTED, TORCH, ASCEND, extras=extras)
+    stubs = Path(session.create_tmp()) / "stubs"
+    session.run("python", f"{ASCEND}/tests/real/stub_libraries.py", str(stubs))
+    env = {
+        "LD_LIBRARY_PATH": str(stubs),
+        "SAGELLM_TEST_TORCH_NPU": "1",
+        "OMP_WAIT_POLICY": "passive",
+    }
+    # torch_npu warns of its own doings while it is imported.
+    session.run("pytest", "-W", "default", f"{ASCEND}/tests/real", *session.posargs, env=env)
+
+
 @nox.session
 def dists(session: nox.Session) -> None:
     """Build a wheel and an sdist of every distribution into dist/."""
