@@ -40,6 +40,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Run this group alone. May be repeated.",
 )
 @click.option(
+    "-k",
+    "select",
+    default="",
+    metavar="EXPRESSION",
+    help="Run the tests alone that match, as in pytest -k.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -56,6 +63,7 @@ def command(
     declaration: Path | None,
     xfails: Path | None,
     groups: tuple[str, ...],
+    select: str,
     output: Path,
 ) -> int:
     """Hold a plugin to the contract, and write what came of it.
@@ -77,7 +85,9 @@ def command(
             stage = f"{current['group']} {current['id'].partition('::')[2]}".strip()
             bar(stage, len(transcript.results), len(transcript.tests))
 
-        report = run_suite(entry, file=declaration, xfails=xfails, groups=groups, progress=progress)
+        report = run_suite(
+            entry, file=declaration, xfails=xfails, groups=groups, select=select, progress=progress
+        )
     import json
 
     data = json.dumps(report.to_dict(), indent=1, ensure_ascii=False)

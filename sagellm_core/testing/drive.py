@@ -44,6 +44,15 @@ class Course:
     #: Tokens in the cache.
     length: int = 0
 
+    def cut(self, count: int) -> Course:
+        """The same with its first tokens alone."""
+        return Course(
+            prompt=self.prompt,
+            sampling=self.sampling,
+            tokens=self.tokens[:count],
+            logprobs=self.logprobs[:count],
+        )
+
     @property
     def given(self) -> tuple[int, ...]:
         """All that is prefilled."""

@@ -36,6 +36,7 @@ def run_suite(
     file: Path | None = None,
     xfails: Path | None = None,
     groups: Sequence[str] = (),
+    select: str = "",
     progress: Callable[[Transcript], None] = lambda _: None,
 ) -> Report:
     """Run the suite in processes of its own.
@@ -44,6 +45,7 @@ def run_suite(
     :param file: the vendor's file with a declaration; ``None``: what the plugin itself declares.
     :param xfails: a file of expected failures, in place of the declaration's.
     :param groups: run these alone.
+    :param select: run the tests alone that match this, as pytest's ``-k`` has it.
     :param progress: called as tests begin and end.
     :raises ConfigurationError: the file, or the one of expected failures, cannot be used.
     """
@@ -61,7 +63,7 @@ def run_suite(
         if xfails is not None:
             arguments += ["--sagellm-xfails", str(xfails.resolve())]
         wanted = tuple(groups) or (*GROUPS, OWN)
-        arguments += ["--sagellm-groups", ",".join(wanted)]
+        arguments += ["--sagellm-groups", ",".join(wanted), "-k", select]
         transcript = Transcript()
         _run_all([*arguments, str(file)], place, transcript, progress, env)
     declaration = _declared(transcript, entry)

@@ -57,7 +57,7 @@ class Subject:
     @property
     def info(self) -> PluginInfo:
         """Who it is; skips where it cannot say it, which is another test's finding."""
-        if self.report.rejection is not None or self.report.info is None:
+        if self.report.info is None:
             skip(f"The plugin cannot be probed: {self._trouble}")
         return self.report.info
 

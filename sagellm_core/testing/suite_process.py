@@ -19,8 +19,8 @@ from .result import CheckResult, Outcome
 
 #: Seconds that collecting the tests may take.
 _COLLECTION_PATIENCE = 120.0
-#: Seconds that a test may take beyond the limits of its setup and of itself, which end it with a
-#: better sentence where they can.
+#: Most seconds that a test may take beyond the limits of its setup and of itself, which end it
+#: with a better sentence where they can.
 _GRACE = 10.0
 _POLL = 0.02
 _LAST_LINES = 15
@@ -105,7 +105,8 @@ class SuiteProcess:
         declaration = self._transcript.declaration
         if declaration is None or self._transcript.current is None:
             return _COLLECTION_PATIENCE
-        return 2 * float(declaration["time_limit"]) + _GRACE
+        limit = float(declaration["time_limit"])
+        return 2 * limit + min(_GRACE, limit)
 
     def _end(self) -> None:
         # The whole group, always: what the plugin started must not outlive the run.

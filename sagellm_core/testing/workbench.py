@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sagellm_core.contract.embedder import Embedder, EmbedderConfig
 from sagellm_core.contract.errors import UnsupportedOptionError
@@ -20,6 +20,8 @@ from .finding import skip
 from .judge import Judge
 from .subject import Subject
 from .tiny.model import TinyModel
+
+C = TypeVar("C", Runner, Embedder)
 
 #: What runners are opened with unless a test asks for something else.
 SLOTS, CONTEXT, BLOCK_SIZE, BLOCKS = 6, 128, 16, 64
@@ -36,6 +38,8 @@ class Workbench:
         self._place = place
         self._tiny: dict[str, TinyModel] = {}
         self._loaded: dict[tuple[str, str], LoadedModel] = {}
+        self._alone: dict[tuple[str, tuple[int, ...], str, int], Course] = {}
+        self._block_sizes: dict[str, int] = {}
         self._open = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -125,11 +129,25 @@ class Workbench:
         """Ids that are sampled are below it."""
         return loaded.description.vocab_size or loaded.tokenizer.vocab_size
 
+    def block_size(self, name: str) -> int:
+        """Tokens of a block in the plugin's runner; an engine of its own may have none."""
+        if name not in self._block_sizes:
+            self._block_sizes[name] = BLOCK_SIZE
+            if self.provider(name).has_runner:
+                with self.runner(name) as runner:
+                    self._block_sizes[name] = runner.capacity.block_size
+        return self._block_sizes[name]
+
     @contextlib.contextmanager
     def runner(
         self, name: str, loaded: LoadedModel | None = None, **changes: Any
     ) -> Iterator[Runner]:
         """A runner that is closed in the end; ``changes`` are over its config."""
+        with _closing(self.open_runner(name, loaded, **changes)) as runner:
+            yield runner
+
+    def open_runner(self, name: str, loaded: LoadedModel | None = None, **changes: Any) -> Runner:
+        """A runner that the caller closes; ``changes`` are over its config."""
         settings: dict[str, Any] = {
             "max_slots": SLOTS,
             "max_model_len": CONTEXT,
@@ -138,11 +156,7 @@ class Workbench:
             **changes,
         }
         model = self.exact(name) if loaded is None else loaded
-        runner = self.provider(name).open_runner(model, RunnerConfig(**settings))
-        try:
-            yield runner
-        finally:
-            runner.close()
+        return self.provider(name).open_runner(model, RunnerConfig(**settings))
 
     @contextlib.contextmanager
     def drive(
@@ -159,18 +173,32 @@ class Workbench:
             yield Drive(runner, self.vocab_size(model), scattered=scattered)
 
     def alone(self, name: str, course: Course, count: int) -> Course:
-        """The same sequence, computed by itself in one piece."""
-        fresh = Course(prompt=course.prompt, sampling=course.sampling)
-        with self.drive(name) as drive:
-            drive.run([fresh], count)
-        return fresh
+        """The same sequence, computed by itself in one piece; once for all who ask."""
+        key = (name, course.prompt, repr(course.sampling), count)
+        if key not in self._alone:
+            fresh = Course(prompt=course.prompt, sampling=course.sampling)
+            with self.drive(name) as drive:
+                drive.run([fresh], count)
+            self._alone[key] = fresh
+        return self._alone[key]
 
     @contextlib.contextmanager
     def embedder(self, name: str, **changes: Any) -> Iterator[Embedder]:
         """An embedder that is closed in the end; ``changes`` are over its config."""
         model = self.exact(name, Capability.EMBED)
-        embedder = self.provider(name).open_embedder(model, EmbedderConfig(**changes))
-        try:
-            yield embedder
-        finally:
-            embedder.close()
+        with _closing(
+            self.provider(name).open_embedder(model, EmbedderConfig(**changes))
+        ) as opened:
+            yield opened
+
+
+@contextlib.contextmanager
+def _closing(opened: C) -> Iterator[C]:
+    try:
+        yield opened
+    except BaseException:
+        # What a test found matters more than trouble on the way out.
+        with contextlib.suppress(Exception):
+            opened.close()
+        raise
+    opened.close()

@@ -69,7 +69,7 @@ class TestEngine:
 
     def test_a_preempted_request_gives_the_same(self, bench: Workbench, generator: str) -> None:
         """In a cache that is too small for all, requests give way and are computed again."""
-        block_size = _block_size(bench, generator)
+        block_size = bench.block_size(generator)
         length, count = block_size - 4, 40
         most = -(-(length + count) // block_size)
         if length < 1 or length + count > bench.exact(generator).max_model_len:
@@ -87,7 +87,7 @@ class TestEngine:
 
     def test_a_prefix_is_found_again(self, bench: Workbench, generator: str) -> None:
         """Requests that begin alike share blocks, and their answers are what they would be."""
-        block_size = _block_size(bench, generator)
+        block_size = bench.block_size(generator)
         tiny = bench.tiny(generator)
         shared = tiny.prompt(2 * block_size + 1, seed=91)
         prompts = [shared + tiny.prompt(5, seed=seed) for seed in (1, 2, 3)]
@@ -240,14 +240,6 @@ def _begun(bench: Workbench, engine: Engine, prompt: tuple[int, ...]) -> TokenSt
     stream = EngineClient(engine).stream(prompt, sampling, timeout=patience)
     next(stream)
     return stream
-
-
-def _block_size(bench: Workbench, name: str) -> int:
-    """Tokens of a block in the plugin's runner; an engine of its own may have none."""
-    if not bench.provider(name).has_runner:
-        return BLOCK_SIZE
-    with bench.runner(name) as runner:
-        return runner.capacity.block_size
 
 
 def _shares(bench: Workbench, name: str) -> bool:

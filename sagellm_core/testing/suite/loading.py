@@ -23,9 +23,9 @@ from sagellm_core.testing.tiny.model import ANY_MODEL
 from sagellm_core.testing.tiny.weights import random_weights
 from sagellm_core.testing.workbench import Workbench
 
-#: Over the config of the model whose memory is looked for: 32 MiB of embeddings.
-_LARGE = {"hidden_size": 512, "vocab_size": 8192, "num_hidden_layers": 1}
-_WARM, _CYCLES = 2, 5
+#: Over the config of the model whose memory is looked for: 16 MiB of embeddings.
+_LARGE = {"hidden_size": 512, "vocab_size": 4096, "num_hidden_layers": 1}
+_WARM, _CYCLES = 2, 4
 
 
 @group("contract")

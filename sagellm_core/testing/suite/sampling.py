@@ -104,6 +104,7 @@ class TestSampling:
         settings = (
             SamplingParams(temperature=0.0, seed=0, repetition_penalty=1.8),
             SamplingParams(temperature=0.0, seed=0, presence_penalty=1.5),
+            SamplingParams(temperature=0.0, seed=0, presence_penalty=-1.5),
             SamplingParams(temperature=0.0, seed=0, frequency_penalty=1.2),
             SamplingParams(temperature=0.0, seed=0, logit_bias={plain.tokens[0]: -100.0, 33: 3.0}),
             SamplingParams(temperature=1.0, seed=0, top_k=1),
@@ -120,19 +121,21 @@ class TestSampling:
         tiny = bench.tiny(one_decoder)
         if one_decoder == ANY_MODEL:
             skip("The plugin has no weights, so that there is no reference.")
-        sampling = SamplingParams(
-            temperature=0.0, seed=0, presence_penalty=1.5, frequency_penalty=0.7
-        )
-        course = Course(prompt=tiny.prompt(12, seed=72), sampling=sampling)
-        with bench.drive(one_decoder) as drive:
-            drive.run([course], 16)
-            again = Course(
-                prompt=course.prompt, sampling=sampling, resumed=tuple(course.tokens[:9])
+        # Below 0 a penalty asks for what was said before: so it matters what counts as said.
+        for presence, frequency in ((-2.0, 0.0), (-2.0, 1.0)):
+            sampling = SamplingParams(
+                temperature=0.0, seed=0, presence_penalty=presence, frequency_penalty=frequency
             )
-            drive.run([again], 7)
-        rest = Course(prompt=course.prompt, sampling=sampling, tokens=course.tokens[:9])
-        rest.tokens = rest.tokens + again.tokens
-        bench.judge(one_decoder).check_greedy(rest)
+            course = Course(prompt=tiny.prompt(12, seed=72), sampling=sampling)
+            with bench.drive(one_decoder) as drive:
+                drive.run([course], 16)
+                again = Course(
+                    prompt=course.prompt, sampling=sampling, resumed=tuple(course.tokens[:9])
+                )
+                drive.run([again], 7)
+            joined = course.cut(9)
+            joined.tokens += again.tokens
+            bench.judge(one_decoder).check_greedy(joined)
 
     @needs(Capability.LOGPROBS)
     @proves(Capability.LOGPROBS)

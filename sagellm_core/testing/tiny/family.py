@@ -20,7 +20,7 @@ _SHARED: dict[str, Any] = {
 }
 _DECODER: dict[str, Any] = {
     **_SHARED,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
     "hidden_act": "silu",
@@ -61,12 +61,12 @@ FAMILIES: Final[dict[str, Family]] = {
     family.model_type: family
     for family in (
         # Grouped-query attention (arXiv:2302.13971, arXiv:2305.13245).
-        _decoder("llama", "LlamaForCausalLM", 4, attention_bias=False, mlp_bias=False),
+        _decoder("llama", "LlamaForCausalLM", 8, attention_bias=False, mlp_bias=False),
         # Biases on q, k and v, and a tied head (arXiv:2407.10671).
         _decoder(
             "qwen2",
             "Qwen2ForCausalLM",
-            2,
+            13,
             rms_norm_eps=1e-6,
             rope_theta=1e6,
             tie_word_embeddings=True,
@@ -77,7 +77,7 @@ FAMILIES: Final[dict[str, Family]] = {
         _decoder(
             "qwen3",
             "Qwen3ForCausalLM",
-            7,
+            5,
             head_dim=64,
             rms_norm_eps=1e-6,
             rope_theta=1e6,
@@ -86,7 +86,7 @@ FAMILIES: Final[dict[str, Family]] = {
             sliding_window=None,
         ),
         # A sliding window, shorter than a block of the cache (arXiv:2310.06825).
-        _decoder("mistral", "MistralForCausalLM", 5, head_dim=32, sliding_window=11),
+        _decoder("mistral", "MistralForCausalLM", 2, head_dim=32, sliding_window=11),
         # A bidirectional encoder (arXiv:1810.04805).
         Family(
             "bert",
