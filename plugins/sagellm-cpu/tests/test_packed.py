@@ -137,6 +137,58 @@ def test_damage_anywhere_is_found(tmp_path, place, bit, cut) -> None:
     assert not path.exists()
 
 
+def test_what_is_kept_is_read_where_not_even_its_time_can_be_written(tmp_path) -> None:
+    """As on a file system that is mounted read-only: an image that was warmed beforehand."""
+    kept = PackedCache(tmp_path)
+    assert kept.save(_KEY, {"x": 1}, _TENSORS)
+    program = """
+        import errno, os, sys
+        from pathlib import Path
+        from sagellm_cpu.packed import PackedCache
+
+        def refused(event, arguments):
+            if event == "os.utime":
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        sys.addaudithook(refused)
+        found = PackedCache(Path(sys.argv[1])).load(sys.argv[2])
+        assert found is not None and found[0] == {"x": 1}
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path), _KEY],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="needs two users")
+def test_a_folder_of_another_user_is_left_alone(tmp_path) -> None:
+    """As after one start with sudo: what may not be looked into is no reason to fail."""
+    kept = PackedCache(tmp_path)
+    assert kept.save(_KEY, {"x": 1}, _TENSORS)
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 1:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    os.seteuid(65534)
+    try:
+        assert kept.load(_KEY) is None
+        assert not kept.save(_KEY, {"x": 1}, _TENSORS)
+    finally:
+        os.seteuid(0)
+    assert kept.load(_KEY) is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', "[" * 100_000])
+def test_hashes_that_cannot_be_read_are_made_again(tmp_path, text) -> None:
+    weights = tmp_path / "m.gguf"
+    weights.write_bytes(b"weights")
+    expected = model_hash([weights], tmp_path)
+    (tmp_path / "hashes.json").write_text(text, encoding="utf-8")
+    assert model_hash([weights], tmp_path) == expected
+
+
 def test_tensors_come_back_and_lie_as_the_kernels_want(tmp_path) -> None:
     kept = PackedCache(tmp_path)
     assert kept.load(_KEY) is None

@@ -61,12 +61,14 @@ class PackedCache:
     def load(self, key: str) -> tuple[dict[str, Any], Tensors] | None:
         """What was kept under ``key``: its description and tensors; ``None``: nothing whole."""
         path = self._path(key)
-        if path is None or not path.exists() or not (trusted(path) and trusted(path.parent)):
+        # What is not there is not trusted either; nor is what may not be looked at.
+        if path is None or not (trusted(path) and trusted(path.parent)):
             return None
         try:
             with path.open("rb") as file:
                 found = _read(file, key)
-            os.utime(path)
+            with contextlib.suppress(OSError):  # a cache that is read-only is as good
+                os.utime(path)
         except PermissionError:
             return None
         except (OSError, ValueError, KeyError, TypeError, _Damaged) as error:

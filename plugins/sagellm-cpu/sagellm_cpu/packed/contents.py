@@ -55,7 +55,7 @@ def _identity(path: Path) -> str:
 def _read(memory: Path) -> dict[str, str]:
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         return {}

@@ -1,13 +1,14 @@
 """Converted tokenizers on disk, so that the second start need not convert.
 
 One file per vocabulary, named by a hash of all that it was made from. Whatever goes wrong here
-costs time and nothing else: a file that does not load is made again, a directory that cannot be
-written is done without.
+costs time and nothing else: a file that is not as it was written is made again, a directory that
+cannot be written is done without.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import tempfile
@@ -40,15 +41,16 @@ class TokenizerCache:
         except (OSError, UnicodeDecodeError) as error:
             _log.warning("The cached tokenizer %s cannot be read: %s.", path, _said(error))
             return None
-        # The library is lenient about what it reads; the last line says that all of it is here.
-        body, mark, _ = text.rpartition(f"\n{key}")
-        if mark:
+        # The library is lenient about what it reads; the last line says that this is what was
+        # written, all of it.
+        body, _, last = text.rpartition("\n")
+        if last == _last_line(key, body):
             try:
                 return tokenizers.Tokenizer.from_str(body)
             except Exception as error:  # the library raises a bare Exception
                 _log.warning("The cached tokenizer %s is damaged (%s).", path, error)
                 return None
-        _log.warning("The cached tokenizer %s is incomplete; it is made again.", path)
+        _log.warning("The cached tokenizer %s is damaged; it is made again.", path)
         return None
 
     def save(self, key: str, pipeline: tokenizers.Tokenizer) -> None:
@@ -62,7 +64,8 @@ class TokenizerCache:
             # Written beside and moved over: another process sees all of it or nothing.
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(f"{pipeline.to_str()}\n{key}")
+                body = pipeline.to_str()
+                file.write(f"{body}\n{_last_line(key, body)}")
             Path(temporary).replace(path)
         except OSError as error:
             _log.warning(
@@ -77,6 +80,10 @@ class TokenizerCache:
 
     def _path(self, key: str) -> Path | None:
         return None if self._folder is None else self._folder / f"{key}.json"
+
+
+def _last_line(key: str, body: str) -> str:
+    return f"{key} {hashlib.sha256(body.encode()).hexdigest()}"
 
 
 def _said(error: Exception) -> str:

@@ -70,6 +70,23 @@ def test_a_damaged_file_is_made_again(damage, model, tmp_path, caplog):
     assert kept.read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"), [('"f":', '"~f":'), ('"f":', '"f": 10, "ff":'), ("\n", "\n\n")]
+)
+def test_what_still_reads_as_a_pipeline_and_was_changed_is_made_again(
+    was, becomes, model, tmp_path, caplog
+):
+    cache = tmp_path / "cache"
+    expected = load_tokenizer(model, cache).encode(TEXT)
+    (kept,) = files(cache)
+    whole = kept.read_text(encoding="utf-8")
+    assert was in whole
+    kept.write_text(whole.replace(was, becomes, 1), encoding="utf-8")
+    assert load_tokenizer(model, cache).encode(TEXT) == expected
+    assert "damaged" in caplog.text
+    assert kept.read_text(encoding="utf-8") == whole
+
+
 def test_a_file_of_another_pipeline_is_not_taken(model, tmp_path, byte_level):
     cache = TokenizerCache(tmp_path / "cache")
     cache.save("one", byte_level())
