@@ -24,6 +24,8 @@ _COLLECTION_PATIENCE = 120.0
 _GRACE = 10.0
 _POLL = 0.02
 _LAST_LINES = 15
+#: How faulthandler begins.
+_CRASH = "Fatal Python error"
 #: Exit codes of pytest: all passed, some failed, none selected.
 _GOOD_ENDS = (0, 1, 5)
 #: Stands for the end of a process in which every test was over.
@@ -164,8 +166,11 @@ class SuiteProcess:
         transcript.results.append(failed(current or _LAST, sentence, seconds))
 
     def _last_lines(self) -> str:
-        text = self._printed.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.strip().splitlines()[-_LAST_LINES:])
+        lines = self._printed.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith(_CRASH):  # its traceback has the innermost frame first
+                return "\n".join(lines[number : number + _LAST_LINES])
+        return "\n".join(lines[-_LAST_LINES:])
 
 
 def failed(test: Mapping[str, Any], reason: str, seconds: float = 0.0) -> CheckResult:
