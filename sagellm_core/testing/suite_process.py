@@ -168,7 +168,7 @@ class SuiteProcess:
     def _last_lines(self) -> str:
         lines = self._printed.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         for number, line in enumerate(lines):
-            if line.startswith(_CRASH):  # its traceback has the innermost frame first
+            if _CRASH in line:  # its traceback has the innermost frame first
                 return "\n".join(lines[number : number + _LAST_LINES])
         return "\n".join(lines[-_LAST_LINES:])
 
