@@ -62,7 +62,8 @@ def _kind(func: OpOverload) -> _Kind:
             composite=composite and name not in _WHOLE,
             view=func.is_view,
             looks=torch.Tag.data_dependent_output in func.tags
-            or torch.Tag.dynamic_output_shape in func.tags,
+            or torch.Tag.dynamic_output_shape in func.tags
+            or name in _INDEXED,
         )
         _KINDS[func] = found
     return found
@@ -153,9 +154,11 @@ def _check_host(device: SimDevice, kind: _Kind, operands: _Operands) -> None:
 
 def _look(device: SimDevice, kind: _Kind, operands: _Operands, found: Any) -> None:
     """Count what the host has to read."""
+    if kind.name in _INDEXED and not any(_is_mask(tensor) for tensor in operands.args[1]):
+        return
+    if operands.kwargs.get("output_size") is not None:
+        return  # said beforehand, so that nobody has to look
     if isinstance(found, torch.Tensor):
-        if kind.name == "index" and not any(_is_mask(tensor) for tensor in operands.args[1]):
-            return
         device.copied("device_to_host", _SIZE_BYTES, kind.name, waits=True)
         return
     first = operands.args[0]

@@ -55,6 +55,7 @@ def test_copies_are_counted_with_their_bytes_and_places(sim) -> None:
     ("look", "operator"),
     [
         (lambda x: x[x > 2], "index"),
+        (lambda x: x.__setitem__(x > 2, x[2:] + 1), "index_put_"),
         (lambda x: (x > 2).nonzero(), "nonzero"),
         (lambda x: torch.where(x > 2), "nonzero"),
         (lambda x: x.masked_select(x > 2), "masked_select"),
@@ -70,6 +71,15 @@ def test_shapes_that_depend_on_values_make_the_host_wait(sim, look, operator) ->
     with sim.watch() as seen:
         look(x)
     assert [copy.operator for copy in seen.waits] == [operator]
+
+
+def test_a_size_that_was_said_beforehand_costs_nothing(sim) -> None:
+    x = torch.tensor([1.0, 2.0, 3.0], device="sim")
+    times = x.long()
+    with sim.watch() as seen:
+        assert torch.repeat_interleave(x, times, output_size=6).shape == (6,)
+        x.masked_fill(x > 2, 0.0)
+    assert not seen.copies
 
 
 def test_indices_of_the_host_are_copied(sim) -> None:
@@ -130,6 +140,7 @@ def test_settings_that_cannot_be(sim, change, words) -> None:
 
 
 def test_memory_is_counted_once_for_all_who_look_into_it(sim) -> None:
+    gc.collect()
     before = sim.memory.allocated
     x = torch.zeros(1000, device="sim")
     view = x.view(10, 100)[3:]

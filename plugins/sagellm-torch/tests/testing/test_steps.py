@@ -108,7 +108,8 @@ def test_a_prefill_does_not_wait(sim, running, kind, prompts) -> None:
             driver.runner.prefill(rows)
         assert not seen.waits, seen.waits
         assert not list(seen.reads())
-        assert seen.host_to_device.count <= 8, seen.copies
+        # Blocks, tokens and places, rows that sample, their slots; settings and random numbers.
+        assert seen.host_to_device.count <= (4 if kind == "greedy" else 7), seen.copies
 
 
 @pytest.mark.parametrize(
