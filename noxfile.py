@@ -96,9 +96,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed on this CPU: `cpu` beside transformers, `embed` beside sentence-transformers."""
+    """`python -m benchmarks` with these arguments; `cpu` where the first one is no command."""
     arguments = list(session.posargs)
-    if arguments[:1] not in (["cpu"], ["embed"]):
+    if not arguments or arguments[0].startswith("-"):
         arguments.insert(0, "cpu")
     if arguments[0] == "embed":
         install(session, CORE, TORCH, CPU, extras=("sentence-transformers>=5",))
