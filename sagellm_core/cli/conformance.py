@@ -107,7 +107,7 @@ def _check_extra() -> None:
         from sagellm_core.contract.errors import ConfigurationError
 
         raise ConfigurationError(
-            f"The conformance tests need {' and '.join(missing)}, which is not installed.",
+            f"The conformance tests need what is not installed: {', '.join(missing)}.",
             hint="Run: pip install 'sagellm-core[testing]'",
         )
 

@@ -16,21 +16,21 @@ def page(report: Report) -> str:
     parts = [
         f"# {report.plugin}: {'conforms' if report.conforms else 'does not conform'}",
         "Written by `sagellm conformance` from the results of its tests.",
-        _table(("", ""), _facts(report)),
+        table(("", ""), _facts(report)),
         "## Groups",
-        _table(
+        table(
             ("group", "passed", "failed", "expected failures", "skipped"),
             [_group_row(report, group) for group in groups_of(report)],
         ),
         "## Capabilities",
-        _table(
+        table(
             ("declared", "has a passing test"), [_verdict_row(each) for each in _verdicts(report)]
         ),
         *_section("Failed", report.of(Outcome.FAILED)),
         *_section("Expected failures", report.of(Outcome.XFAILED)),
     ]
     if report.stale:
-        parts += ["## No longer failing", "\n".join(f"- {_cell(each)}" for each in report.stale)]
+        parts += ["## No longer failing", "\n".join(f"- {cell(each)}" for each in report.stale)]
     parts += _section("Skipped", report.of(Outcome.SKIPPED))
     parts += ["## Passed", _passed(report)]
     return "\n\n".join(parts) + "\n"
@@ -43,23 +43,27 @@ def groups_of(report: Report) -> list[str]:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    device = report.device
-    shown = device.get("id", "none")
-    if device.get("name"):
-        shown += f" ({device['name']})"
-    if device.get("state") != "usable":
-        shown += (
-            f", {device.get('state', 'unknown').replace('_', ', ')}: {device.get('reason', '')}"
-        )
-    elif device.get("driver"):
-        shown += f", driver {device['driver']}"
     return [
         ("plugin", f"{report.dist} {report.version}, for contract {report.contract}"),
         ("made by", report.vendor),
         ("core", f"{report.core}, contract {report.core_contract}"),
-        ("device", shown),
+        ("device", device_shown(report)),
         ("machine", f"{report.platform}, Python {report.python}"),
     ]
+
+
+def device_shown(report: Report) -> str:
+    """The device, and what is wrong with it where something is."""
+    device = report.device
+    shown = str(device.get("id", "none"))
+    if device.get("name"):
+        shown += f" ({device['name']})"
+    if device.get("state") != "usable":
+        state = str(device.get("state", "not told")).replace("_", ", ")
+        shown += f", {state}: {device.get('reason', '')}"
+    elif device.get("driver"):
+        shown += f", driver {device['driver']}"
+    return shown
 
 
 def _group_row(report: Report, group: str) -> tuple[str, ...]:
@@ -78,7 +82,7 @@ def _verdict_row(result: CheckResult) -> tuple[str, str]:
 
 def _section(title: str, results: Iterable[CheckResult]) -> list[str]:
     rows = [(f"`{each.id}`", each.reason) for each in results if each.group != VERDICTS]
-    return [f"## {title}", _table(("test", "why"), rows)] if rows else []
+    return [f"## {title}", table(("test", "why"), rows)] if rows else []
 
 
 def _passed(report: Report) -> str:
@@ -90,11 +94,12 @@ def _passed(report: Report) -> str:
     return "\n\n".join(lines) if lines else "None."
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
     lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text on one line that ends no cell."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,167 @@
+"""``sagellm conformance``: the table, the files, the exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAST = ("-k", "test_hooks_are or test_the_contract or test_info")
+
+
+def written(place: Path) -> tuple[dict[str, Any], str]:
+    data = json.loads((place / "conformance.json").read_text(encoding="utf-8"))
+    return data, (place / "conformance.md").read_text(encoding="utf-8")
+
+
+def test_a_plugin_that_conforms(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu", capabilities="frozenset({'generate'})")
+    done = sagellm("conformance", "goodgpu", *FAST, "-o", str(tmp_path / "out"), path=plugin_site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table, skipped, verdict = done.stdout.strip().split("\n\n")
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[0][:3] == ["GROUP", "PASSED", "FAILED"]
+    assert rows[1][:3] == ["static", "3", "-"]
+    assert rows[2][:3] == ["skew", "1", "-"]
+    assert rows[3][:1] == ["capabilities"]
+    assert "None of its tests were selected." in skipped
+    assert verdict.startswith("goodgpu (sagellm-goodgpu 1.0) conforms to contract 1.0: 4 passed, 0")
+    data, page = written(tmp_path / "out")
+    assert data["conforms"] is True
+    assert (data["dist"], data["version"], data["core"]) == ("sagellm-goodgpu", "1.0", "0.1.0")
+    assert data["device"]["id"] == "dev:0"
+    assert page.startswith("# goodgpu: conforms")
+
+
+def test_a_plugin_that_does_not(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("badgpu", requires=["sagellm-core>=0.1"])
+    done = sagellm("conformance", "badgpu", *FAST, "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 0  # the bounds were not looked at
+    done = sagellm(
+        "conformance", "badgpu", "--group", "skew", "-o", str(tmp_path), path=plugin_site
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert "TestSkew::test_core_is_required_within_bounds" in line
+    assert "no upper bound" in line
+    assert "does not conform" in done.stdout
+    data, page = written(tmp_path)
+    assert data["conforms"] is False
+    assert data["groups"] == ["skew"]
+    assert "# badgpu: does not conform" in page
+
+
+def test_as_json(sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path) -> None:
+    plugin_site.add("goodgpu")
+    done = sagellm("conformance", "goodgpu", *FAST, "--json", "-o", str(tmp_path), path=plugin_site)
+    printed = json.loads(done.stdout)
+    assert printed == written(tmp_path)[0]
+    assert {each["group"] for each in printed["results"]} == {"static", "skew"}
+
+
+def test_with_the_vendors_file_and_expected_failures(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("badgpu", requires=["sagellm-core>=0.1"])
+    file = tmp_path / "test_conformance.py"
+    file.write_text(
+        "from sagellm_core.testing import Declaration\n"
+        "from sagellm_core.testing.suite import *\n"
+        "DECLARATION = Declaration(plugin='badgpu', capabilities={'generate'})\n"
+    )
+    xfails = tmp_path / "xfails.txt"
+    xfails.write_text(
+        "TestSkew::test_core_is_required_within_bounds  # until 1.0\n"
+        "TestSkew::test_the_contract_is_not_newer  # stale\n"
+    )
+    words = ("conformance", "badgpu", "--group", "skew", "--declaration", str(file))
+    done = sagellm(
+        *words, "--group", "static", "--xfails", str(xfails), "-o", str(tmp_path), path=plugin_site
+    )
+    # Its declaration says more than it does.
+    assert done.returncode == 1
+    assert "The declaration has generate, and sagellm_plugin_info says none." in done.stdout
+    stale = [line for line in done.stdout.splitlines() if line.startswith("stale")]
+    assert len(stale) == 1
+    assert "TestSkew::test_the_contract_is_not_newer is expected to fail and passed" in stale[0]
+    outcomes = {each["id"]: each["outcome"] for each in written(tmp_path)[0]["results"]}
+    assert outcomes["TestSkew::test_core_is_required_within_bounds"] == "xfailed"
+    assert outcomes["TestSkew::test_the_contract_is_not_newer"] == "xpassed"
+
+
+def test_a_file_about_another_plugin(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu")
+    plugin_site.add("othergpu")
+    file = tmp_path / "test_it.py"
+    file.write_text(
+        "from sagellm_core.testing import Declaration\n"
+        "from sagellm_core.testing.suite import *\n"
+        "DECLARATION = Declaration(plugin='othergpu', capabilities=set())\n"
+    )
+    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
+    done = sagellm(*words, *FAST, path=plugin_site)
+    assert done.returncode == 1
+    assert "The declaration is about 'othergpu', not about 'goodgpu'." in done.stderr
+    assert not (tmp_path / "conformance.json").exists()
+
+
+def test_a_file_that_cannot_be_collected(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu")
+    file = tmp_path / "test_it.py"
+    file.write_text("from sagellm_core.testing.suite import *\nimport nothing_of_that_name\n")
+    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
+    done = sagellm(*words, "--json", path=plugin_site)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "invalid_configuration"
+    assert "No module named 'nothing_of_that_name'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "sentence"),
+    [
+        ("godgpu", "unknown_provider", "Did you mean 'goodgpu'?"),
+        ("newgpu", "incompatible_provider", "newgpu (sagellm-newgpu 1.0) needs sagellm-core >=99"),
+    ],
+)
+def test_a_plugin_that_nothing_can_be_run_on(
+    sagellm: Callable[..., Any], plugin_site: Any, name: str, code: str, sentence: str
+) -> None:
+    plugin_site.add("goodgpu")
+    plugin_site.add("newgpu", requires=["sagellm-core>=99"])
+    done = sagellm("conformance", name, "--json", path=plugin_site)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == code
+    assert sentence in f"{error['message']} {error['hint']}"
+
+
+def test_without_the_extra_it_says_how_to_get_it(
+    sagellm: Callable[..., Any], plugin_site: Any
+) -> None:
+    plugin_site.add("goodgpu")
+    # As where they are not installed: nobody can import either.
+    (plugin_site.path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['pytest'] = sys.modules['numpy'] = None\n"
+    )
+    done = sagellm("conformance", "goodgpu", path=plugin_site)
+    assert done.returncode == 1
+    assert "The conformance tests need what is not installed: pytest, numpy." in done.stderr
+    assert "pip install 'sagellm-core[testing]'" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--group", "speed"], ["--declaration", "/no/such/file"], []])
+def test_wrong_usage(sagellm: Callable[..., Any], words: list[str]) -> None:
+    done = sagellm("conformance", *(["mock"] if words else []), *words)
+    assert done.returncode == 2

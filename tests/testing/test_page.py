@@ -1,0 +1,127 @@
+"""The report and its page say what the results say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sagellm_core.testing.page import page
+from sagellm_core.testing.report import Report
+from sagellm_core.testing.result import CheckResult, Outcome
+
+RESULTS = (
+    CheckResult(id="TestStatic::test_import_is_quick", group="static", outcome=Outcome.PASSED),
+    CheckResult(
+        id="TestStatic::test_hooks_are_marked",
+        group="static",
+        outcome=Outcome.FAILED,
+        reason="One | two\nlines.",
+        seconds=0.1234,
+    ),
+    CheckResult(
+        id="TestEngine::test_x", group="engine", outcome=Outcome.XFAILED, reason="as yet (no.)"
+    ),
+    CheckResult(
+        id="TestEngine::test_y", group="engine", outcome=Outcome.SKIPPED, reason="Not here."
+    ),
+    CheckResult(
+        id="TestCapabilities::test_has_a_passing_test[generate]",
+        group="capabilities",
+        outcome=Outcome.FAILED,
+        reason="Nothing passed.",
+    ),
+    CheckResult(
+        id="TestCapabilities::test_has_a_passing_test[embed]",
+        group="capabilities",
+        outcome=Outcome.PASSED,
+    ),
+)
+
+
+def made(**changes: Any) -> Report:
+    fields: dict[str, Any] = {
+        "plugin": "npu",
+        "dist": "sagellm-npu",
+        "version": "1.2",
+        "vendor": "Maker",
+        "device_class": "accelerator",
+        "contract": "1.0",
+        "core": "0.1.0",
+        "core_contract": "1.0",
+        "device": {
+            "id": "npu:0",
+            "name": "NPU 9",
+            "state": "usable",
+            "reason": "",
+            "driver": "25.1",
+            "memory_total": 2**36,
+        },
+        "python": "3.11.7",
+        "platform": "Linux x86_64",
+        "groups": ("static", "engine"),
+        "results": RESULTS,
+        **changes,
+    }
+    return Report(**fields)
+
+
+def test_it_goes_through_json() -> None:
+    import json
+
+    report = made(stale=("a sentence",))
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["conforms"] is False
+    assert data["results"][1] == {
+        "id": "TestStatic::test_hooks_are_marked",
+        "group": "static",
+        "outcome": "failed",
+        "reason": "One | two\nlines.",
+        "seconds": 0.123,
+        "proves": [],
+    }
+    again = Report.from_dict(data)
+    assert again.to_dict() == report.to_dict()
+    with pytest.raises(ValueError, match="of format 2, not 1"):
+        Report.from_dict({**data, "format": 2})
+
+
+def test_the_page_shows_results_and_nothing_else() -> None:
+    text = page(made(stale=("X is expected to fail and passed.",)))
+    assert text.startswith("# npu: does not conform\n")
+    for line in (
+        "| plugin | sagellm-npu 1.2, for contract 1.0 |",
+        "| core | 0.1.0, contract 1.0 |",
+        "| device | npu:0 (NPU 9), driver 25.1 |",
+        "| machine | Linux x86_64, Python 3.11.7 |",
+        "| static | 1 | 1 | 0 | 0 |",
+        "| engine | 0 | 0 | 1 | 1 |",
+        "| generate | failed: Nothing passed. |",
+        "| embed | yes |",
+        "| `TestStatic::test_hooks_are_marked` | One \\| two lines. |",
+        "| `TestEngine::test_x` | as yet (no.) |",
+        "| `TestEngine::test_y` | Not here. |",
+        "- X is expected to fail and passed.",
+        "**static**: `TestStatic::test_import_is_quick`",
+    ):
+        assert line in text.splitlines()
+
+
+def test_a_page_of_a_plugin_that_conforms() -> None:
+    text = page(made(results=(RESULTS[0], RESULTS[-1])))
+    assert text.startswith("# npu: conforms\n")
+    assert "## Failed" not in text
+    assert "## Skipped" not in text
+
+
+def test_a_page_without_a_usable_device() -> None:
+    device = {
+        "id": "npu:0",
+        "name": "",
+        "state": "present_unusable",
+        "reason": "No driver.",
+        "driver": "",
+        "memory_total": None,
+    }
+    assert "| device | npu:0, present, unusable: No driver. |" in page(made(device=device))
+    assert "| device | none, not told:  |" in page(made(device={}))
