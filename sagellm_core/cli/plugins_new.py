@@ -18,8 +18,8 @@ _DEVICE_CLASSES = ("accelerator", "cpu", "simulated")
 _STEPS = (
     "python -m venv .venv && . .venv/bin/activate",
     "pip install -e '.[test]'",
-    "pytest                      # the conformance suite, and the plugin's own tests",
-    "grep -rn REPLACE .          # what to make yours; README.md has the order",
+    "pytest",
+    "grep -rn REPLACE {package}",
 )
 
 
@@ -99,4 +99,5 @@ def command(
     if place.resolve() != Path.cwd():
         click.echo(f"  cd {shown}", err=True)
     for step in _STEPS:
-        click.echo(f"  {step}", err=True)
+        click.echo(f"  {step.format(package=checked.package)}", err=True)
+    click.echo("README.md says what to replace, in which order.", err=True)
