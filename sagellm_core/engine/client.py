@@ -164,7 +164,10 @@ class EngineCalls:
         priority: int,
         n: int = 1,
     ) -> list[GenerationRequest]:
-        rows: list[Any] = list(prompts)
+        try:
+            rows: list[Any] = list(prompts)
+        except TypeError:
+            raise _no_prompts(prompts) from None
         if rows and isinstance(rows[0], int):
             rows = [rows]
         if isinstance(sampling, SamplingParams):
@@ -176,12 +179,12 @@ class EngineCalls:
                 f"There are {len(rows)} prompts and {len(settings)} sampling settings.",
                 hint="Give one for all, or one for each prompt.",
             )
-        rows = repeated(rows, n)
+        rows = repeated(_token_lists(rows), n)
         settings = [one for setting in settings for one in sample_settings(setting, n)]
         return [
             GenerationRequest(
                 request_id=os.urandom(12).hex(),
-                prompt_token_ids=tuple(row),
+                prompt_token_ids=row,
                 sampling=setting,
                 priority=priority,
                 deadline=patience.deadline,
@@ -200,6 +203,23 @@ class EngineClient(EngineCalls):
     def engine(self) -> Engine:
         """The engine that was given."""
         return self._engine
+
+
+def _token_lists(rows: list[Any]) -> list[tuple[Any, ...]]:
+    lists = []
+    for row in rows:
+        try:
+            lists.append(tuple(row))
+        except TypeError:
+            raise _no_prompts(row) from None
+    return lists
+
+
+def _no_prompts(found: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"A prompt is a list of token ids, not {type(found).__name__}.",
+        hint="Give one list of integers, or a list of such lists.",
+    )
 
 
 async def _next_index(over: asyncio.Queue[int], patience: Patience) -> int | None:

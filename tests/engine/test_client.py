@@ -76,6 +76,12 @@ def test_one_prompt_as_a_plain_list(harness: Any) -> None:
     assert list(completion.token_ids) == one.expected(PROMPTS[0], 8, ignore_eos=True)
 
 
+@pytest.mark.parametrize("prompts", [None, 5, [1.5], [[1], 2], [None], object()])
+def test_what_is_no_list_of_token_ids(harness: Any, prompts: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="list of token ids"):
+        harness().client.generate(prompts, greedy())
+
+
 def test_no_prompts_no_answers(harness: Any) -> None:
     assert harness().client.generate([], greedy()) == []
 
