@@ -37,25 +37,35 @@ def cache_shape(
     blocks_for_one = -(-config.max_model_len // config.block_size)
     enough = config.max_slots * blocks_for_one * block
     if config.kv_memory_bytes is not None:
-        budget, whose = config.kv_memory_bytes, "kv_memory_bytes allows"
+        budget, whose = config.kv_memory_bytes, "allowed by kv_memory_bytes"
         if memory is not None and budget > memory.free:
             raise InsufficientMemoryError(
                 f"kv_memory_bytes asks for {_size(budget)}; {_size(memory.free)} are free.",
                 hint="Ask for less, or leave the size to the runner.",
             )
     elif memory is None:
-        budget, whose = blocks_for_one * block, "is allowed"
+        budget, whose = blocks_for_one * block, "allowed"
     else:
-        budget, whose = adapter.cache_budget(memory.free, enough), "is a safe share of free memory"
+        budget, whose = adapter.cache_budget(memory.free, enough), "a safe share of free memory"
     blocks = min(budget, enough) // block
     if blocks < blocks_for_one:
         raise InsufficientMemoryError(
             f"The KV cache of one sequence of {config.max_model_len} tokens needs "
-            f"{_size(blocks_for_one * block)}; {_size(budget)} {whose}.",
-            hint=f"Set max_model_len to at most {max(blocks, 1) * config.block_size}, "
-            "or free memory.",
+            f"{_size(blocks_for_one * block)}; {_size(budget)} are {whose}.",
+            hint=_hint(config, blocks, block, blocks_for_one * block),
         )
     return _shape(decoder, config, dtype, blocks)
+
+
+def _hint(config: RunnerConfig, blocks: int, block: int, needed: int) -> str:
+    """What to do about a cache of too few blocks, of ``block`` bytes each."""
+    if config.kv_memory_bytes is None:
+        more = "free memory"
+    else:
+        more = f"raise kv_memory_bytes to at least {needed if blocks else block}"
+    if blocks:
+        return f"Set max_model_len to at most {blocks * config.block_size}, or {more}."
+    return f"{more[0].upper()}{more[1:]}: one block of {config.block_size} tokens takes that much."
 
 
 def _shape(

@@ -52,6 +52,19 @@ def test_by_bytes() -> None:
     with pytest.raises(InsufficientMemoryError, match="160 tokens") as caught:
         _shape(100 * BLOCK, kv_memory_bytes=9 * BLOCK)
     assert "at most 144" in caught.value.hint
+    assert f"kv_memory_bytes to at least {10 * BLOCK}" in caught.value.hint
+
+
+def test_less_than_one_block_is_told_what_one_takes() -> None:
+    """No length of sequence fits: an advice to shorten it would come again and again."""
+    for length in (16, 160):
+        with pytest.raises(InsufficientMemoryError) as caught:
+            _shape(100 * BLOCK, kv_memory_bytes=BLOCK - 1, max_model_len=length)
+        assert f"kv_memory_bytes to at least {BLOCK}" in caught.value.hint
+        assert "max_model_len" not in caught.value.hint
+    with pytest.raises(InsufficientMemoryError, match="a safe share") as caught:
+        _shape(BLOCK)
+    assert caught.value.hint.startswith("Free memory")
 
 
 def test_by_a_share_of_what_is_free_and_never_more_than_enough() -> None:
