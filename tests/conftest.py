@@ -159,6 +159,12 @@ class PluginSite:
             f"return PluginInfo(name={name!r}, vendor='Fake', priority={priority},"
             f" device_class=DeviceClass.{device_class}, capabilities={capabilities})"
         )
+        for capability in ("embed", "engine"):
+            hook = f"sagellm_open_{capability.replace('embed', 'embedder')}"
+            if f"'{capability}'" in capabilities and hook not in tail:
+                tail = textwrap.dedent(tail) + (
+                    f"\n@hookimpl\ndef {hook}(model, config):\n    return Opened()\n"
+                )
         if source is None:
             source = PLUGIN.format(
                 head=textwrap.dedent(head),

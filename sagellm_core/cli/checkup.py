@@ -26,6 +26,8 @@ class Line(NamedTuple):
 
     about: str
     finding: Finding
+    #: The traceback behind it, or the end of what a plugin wrote, where there is one.
+    detail: str = ""
 
 
 def examine(controls: Controls) -> list[Line]:
@@ -34,7 +36,8 @@ def examine(controls: Controls) -> list[Line]:
     lines += (Line("installation", finding) for finding in _intruders())
     lines += _plugins(controls)
     lines += _directories()
-    return lines
+    # Two that claim one name are refused for one reason.
+    return list(dict.fromkeys(lines))
 
 
 def _python() -> Finding:
@@ -84,8 +87,9 @@ def _plugins(controls: Controls) -> Iterator[Line]:
         return
     reports = probe(entries, None, diagnose=True)
     for report in reports:
+        detail = report.rejection.detail if report.rejection is not None else ""
         for finding in _report(report):
-            yield Line(report.entry.name, finding)
+            yield Line(report.entry.name, finding, detail)
     usable = any(
         device.state is DeviceState.USABLE
         for report in reports

@@ -7,7 +7,7 @@ import click
 from . import exit_codes
 from .installed import controls_of
 from .report import print_json
-from .state import State, json_option
+from .state import State, debug_option, json_option
 from .table import print_rows
 
 _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -15,6 +15,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 @click.command()
 @json_option
+@debug_option
 @click.pass_obj
 def command(state: State) -> int:
     """Look for what is wrong with this installation.
@@ -38,6 +39,7 @@ def command(state: State) -> int:
                         "severity": str(line.finding.severity),
                         "message": line.finding.message,
                         "hint": line.finding.hint,
+                        "detail": line.detail,
                     }
                     for line in lines
                 ],
@@ -45,11 +47,15 @@ def command(state: State) -> int:
         )
         return exit_codes.ERROR if wrong else exit_codes.OK
     rows = []
-    for about, finding in lines:
+    for about, finding, _ in lines:
         severity = str(finding.severity)
         mark = click.style(severity, fg=_COLORS[severity], bold=severity == "error")
         rows.append((mark, about, finding.message))
         if finding.hint and severity != "ok":
             rows.append(("", "", finding.hint))
     print_rows(rows)
+    if state.debug:
+        for line in lines:
+            if line.detail:
+                click.echo(f"\n{click.style(line.about, bold=True)}\n{line.detail}")
     return exit_codes.ERROR if wrong else exit_codes.OK

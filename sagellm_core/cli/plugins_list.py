@@ -54,6 +54,9 @@ def command(state: State) -> None:
             for entry in entries
         ],
     )
-    for entry in entries:
-        if entry.rejection:
-            click.echo(f"\n{entry.rejection.message} {entry.rejection.hint}".rstrip())
+    # Two that claim one name are refused for one reason.
+    reasons = [
+        f"{each.rejection.message} {each.rejection.hint}" for each in entries if each.rejection
+    ]
+    for reason in dict.fromkeys(reasons):
+        click.echo(f"\n{reason}".rstrip())

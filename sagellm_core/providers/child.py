@@ -39,7 +39,13 @@ from sagellm_core.contract.plugin import Capability, PluginInfo
 
 from .fault import said
 from .gates import contract_gate
-from .registration import HookProblem, call_collected, collect, enforce
+from .registration import (
+    HookProblem,
+    call_collected,
+    check_capabilities,
+    collect,
+    enforce,
+)
 from .wire import model_from_wire, to_wire
 
 #: Modules too heavy for S1. Importing one costs seconds and may initialise a driver.
@@ -128,6 +134,9 @@ def _probe(conversation: _Conversation, request: Mapping[str, Any]) -> None:
             return  # The parent judges from the info; a newer plugin's hooks are not for us.
     conversation.ask("registration", lambda: enforce(manager, module))
     _expect("sagellm_plugin_info", info, PluginInfo)
+    # What is no set of strings is the parent's to tell: it reads every field.
+    if isinstance(info.capabilities, (set, frozenset)):
+        conversation.ask("registration", lambda: check_capabilities(manager, module, info))
     devices = _devices(conversation, manager, request)
     _answers(conversation, manager, request, info, devices)
     if request["diagnose"]:

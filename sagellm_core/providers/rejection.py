@@ -16,6 +16,7 @@ class Rejection(NamedTuple):
     #: ``duplicate``, ``group_major``, ``core_requirement``, ``blocked``, ``not_allowed``,
     #: ``not_requested``. In the probe: ``cannot_start``, ``hang``, ``crash``, ``exit``,
     #: ``raised``, ``protocol``, ``wrong_type``, ``misspelt_hook``, ``missing_hook``,
+    #: ``false_capability``,
     #: ``contract_major``, ``contract_minor``. In the ranking: ``no_device``,
     #: ``present_unusable``, ``cannot_load``, ``no_capability``, ``model_capability``,
     #: ``simulated``, ``other_device``.

@@ -66,15 +66,14 @@ class Judge:
     def check_same(self, expected: Course, found: Course, how: str) -> None:
         """Two ways to compute one sequence gave the same.
 
-        Where the device rounds coarsely, they may part at a near tie; what comes after that is
-        not compared.
+        They may part at a tie within the tolerance; what comes after that is not compared.
 
         :param how: what was different about ``found``, for the sentence.
         """
         for number, (wanted, token) in enumerate(zip(expected.tokens, found.tokens, strict=True)):
             if wanted != token:
                 context = tuple(expected.tokens[: number + 1])
-                if self.exact or not self._is_tie(expected, context, token):
+                if not self._tiny.has_reference or not self._is_tie(expected, context, token):
                     fail(
                         f"{how}: token {number} of the output is {token} in place of {wanted}. "
                         f"The prompt has {len(expected.prompt)} tokens."

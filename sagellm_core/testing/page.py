@@ -55,13 +55,15 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 def device_shown(report: Report) -> str:
     """The device, and what is wrong with it where something is."""
     device = report.device
-    shown = str(device.get("id", "none"))
-    if device.get("name"):
+    if not device:
+        return "the plugin told of none"
+    shown = str(device["id"])
+    if device["name"]:
         shown += f" ({device['name']})"
-    if device.get("state") != "usable":
-        state = str(device.get("state", "not told")).replace("_", ", ")
-        shown += f", {state}: {device.get('reason', '')}"
-    elif device.get("driver"):
+    if device["state"] != "usable":
+        state = device["state"].replace("_", ", ")
+        shown += f", {state}: {device['reason']}"
+    elif device["driver"]:
         shown += f", driver {device['driver']}"
     return shown
 

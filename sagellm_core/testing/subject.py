@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -34,11 +35,16 @@ class Subject:
     def __init__(self, declaration: Declaration, entry: PluginEntry) -> None:
         self.declaration = declaration
         self.entry = entry
+        #: How long the probe of :attr:`report` took.
+        self.probe_seconds = 0.0
 
     @cached_property
     def report(self) -> ProbeReport:
         """What it says in a probe on this machine."""
-        return self.probed()
+        began = time.monotonic()
+        report = self.probed()
+        self.probe_seconds = time.monotonic() - began
+        return report
 
     def probed(
         self,

@@ -44,8 +44,9 @@ class Flaw:
     name: str
     #: Statements at the end of its module.
     body: str = ""
-    #: Groups of the suite to run.
+    #: Groups of the suite to run, and which of their classes; none for all.
     groups: Sequence[str] = ()
+    classes: Sequence[str] = ()
     #: Arguments of ``PluginInfo``, as text.
     info: str = ""
     #: Arguments of ``Declaration``, as expressions.
@@ -128,6 +129,7 @@ class Workshop:
             "path": [str(self.site), *sys.path],
             "files": [str(self.declare(flaw.name, **flaw.declared)) for flaw in flaws],
             "groups": {flaw.name: list(flaw.groups) for flaw in flaws},
+            "classes": {flaw.name: list(flaw.classes) for flaw in flaws},
             "answer": str(answer),
             "settings": str(self.place / "pytest.ini"),
         }
@@ -157,8 +159,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         yield workshop
 
 
-def _flaw(name: str, groups: Sequence[str], fields: dict[str, Any]) -> Flaw:
-    return Flaw(name, groups=groups, **{key: fields[key] for key in fields if key not in _SAID})
+def _flaw(name: str, module: Any, fields: dict[str, Any]) -> Flaw:
+    kept = {key: value for key, value in fields.items() if key not in _SAID}
+    return Flaw(name, groups=module.GROUPS, classes=getattr(module, "CLASSES", ()), **kept)
 
 
 #: What the tests say about a flaw, which is none of the workshop's business.
@@ -169,9 +172,7 @@ _SAID = ("caught", "among")
 def findings(request: pytest.FixtureRequest, workshop: Workshop) -> dict[str, dict[str, str]]:
     """What the suite has against each of the module's ``FLAWS``, run in its ``GROUPS``."""
     module = request.module
-    return workshop.run_all(
-        [_flaw(name, module.GROUPS, fields) for name, fields in module.FLAWS.items()]
-    )
+    return workshop.run_all([_flaw(name, module, fields) for name, fields in module.FLAWS.items()])
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ def main(request: dict[str, Any]) -> None:
             kept = []
             for item in items:
                 plugin = item.module.DECLARATION.plugin
-                if group_of(item) in (*request["groups"][plugin], VERDICTS):
+                classes = request["classes"][plugin]
+                wanted = not classes or item.cls.__name__ in classes
+                if group_of(item) == VERDICTS or (
+                    wanted and group_of(item) in request["groups"][plugin]
+                ):
                     kept.append(item)
             items[:] = kept
 

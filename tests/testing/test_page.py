@@ -124,4 +124,4 @@ def test_a_page_without_a_usable_device() -> None:
         "memory_total": None,
     }
     assert "| device | npu:0, present, unusable: No driver. |" in page(made(device=device))
-    assert "| device | none, not told:  |" in page(made(device={}))
+    assert "| device | the plugin told of none |" in page(made(device={}))

@@ -11,6 +11,7 @@ import pytest
 
 from sagellm_core.contract.device import DeviceState
 from sagellm_core.contract.plugin import DeviceClass
+from sagellm_core.providers.probing import PROBE_TIMEOUT
 from sagellm_core.testing.errand import Errand
 from sagellm_core.testing.errands.detection import CODE
 from sagellm_core.testing.finding import fail, require, skip
@@ -71,6 +72,10 @@ class TestDetection:
         if rejection is not None:
             detail = f"\n{rejection.detail}" if rejection.detail else ""
             fail(f"{rejection.message} {rejection.hint}{detail}")
+        require(
+            subject.probe_seconds < PROBE_TIMEOUT,
+            f"The probe took {subject.probe_seconds:.1f} s, and core waits {PROBE_TIMEOUT:g} s.",
+        )
 
     def test_a_device_is_usable(self, subject: Subject, conformance_state: ModuleState) -> None:
         """There is something to run the other groups on."""
