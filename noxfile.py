@@ -134,6 +134,31 @@ def wheels(session: nox.Session) -> None:
     session.run("pytest", "tests/wheels", "tests/scaffold", *session.posargs, env=env)
 
 
+#: The release that the pinned torch is built with where it is built for GPUs; 198 MB.
+TRITON = "triton==3.7.1; sys_platform == 'linux'"
+
+
+@nox.session
+def triton(session: nox.Session) -> None:
+    """The kit's Triton kernels: numbers in the interpreter, code by the compiler. Needs no GPU."""
+    extras = ("pytest", "pytest-timeout", "hypothesis", *REFERENCE[:1], TRITON)
+    install(session, CORE, TORCH, CUDA, DCU, extras=extras)
+    # One process interprets kernels or compiles them, never both.
+    session.run("pytest", f"{TORCH}/tests/triton", *session.posargs, env={"TRITON_INTERPRET": "1"})
+    compiled = [f"{dist}/tests/test_compiled.py" for dist in (CUDA, DCU)]
+    session.run("pytest", *compiled, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Conformance, correctness and speed on a GPU, written as one JSON. Arguments go to it.
+
+    In the environment that runs nox: a machine with a GPU may have no package index. The packages
+    of this repository need not be installed; what they need from others has to be there.
+    """
+    session.run("python", "-m", "benchmarks.gpu", *session.posargs)
+
+
 #: The torch_npu of the pinned torch, whose operators have Meta kernels on any machine.
 TORCH_NPU = "torch-npu==2.13.0"
 
