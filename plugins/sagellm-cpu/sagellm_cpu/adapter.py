@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,16 +37,21 @@ from .packed.contents import weight_files
 from .packed.layout import put_together, take_apart
 from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
+from .torch_threads import use_torch_threads
 
+_log = logging.getLogger("sagellm.cpu")
 _ROOT = Path("/")
+#: More are refused on machines with fewer processors: OpenMP's runtime ends the process where the
+#: system does not give it the threads.
+_MOST_THREADS = 256
 
 
 class CPUAdapter(DeviceAdapter):
     """Computes in float32, with as many threads as the process may use.
 
-    :param options: ``threads`` (at least 1), ``native`` (``auto`` or ``off``: whether decoders
-        are computed by kernels that are compiled on this machine), ``packed_cache`` (``auto`` or
-        ``off``: whether packed weights are kept on disk).
+    :param options: ``threads`` (1 to 256, or what the machine has), ``native`` (``auto`` or
+        ``off``: whether decoders are computed by kernels that are compiled on this machine),
+        ``packed_cache`` (``auto`` or ``off``: whether packed weights are kept on disk).
     :param cache_dir: where compiled kernels are kept; ``None``: they are compiled each time.
     :raises ConfigurationError: an option is unknown, or has a value that it cannot have.
     """
@@ -61,7 +68,7 @@ class CPUAdapter(DeviceAdapter):
     ) -> None:
         super().__init__("cpu", options)
         self.threads = self._threads()
-        torch.set_num_threads(self.threads)
+        use_torch_threads(self.threads)
         self._packing = packing_available()
         native, packed = self._wants("native"), self._wants("packed_cache")
         self._kernels = NativeKernels(cache_dir, self.threads) if native else None
@@ -81,9 +88,18 @@ class CPUAdapter(DeviceAdapter):
         asked = self.options.get("threads")
         if asked is None:
             return usable_threads(_ROOT)
-        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        most = max(_MOST_THREADS, os.cpu_count() or 1)
+        if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= most:
             raise ConfigurationError(
-                f"threads={asked!r} is not valid.", hint="threads is an integer of at least 1."
+                f"threads={asked!r} is not valid.", hint=f"threads is an integer from 1 to {most}."
+            )
+        usable = usable_threads(_ROOT)
+        if asked > usable:
+            _log.warning(
+                "threads=%d is more than this process may use at once, %d: threads that wait for "
+                "each other's turn make everything slower.",
+                asked,
+                usable,
             )
         return asked
 

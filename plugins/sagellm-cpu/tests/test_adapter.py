@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from sagellm_cpu.adapter import CPUAdapter
 from sagellm_cpu.footprint import LARGEST_TIED_COPY, tied_copy_bytes
 from sagellm_cpu.packed_linear import PackedLinear, packing_available
+from sagellm_cpu.processor import usable_threads
 from sagellm_torch import DenseLinear, DeviceAdapter
 from sagellm_torch.activations import ACTIVATIONS
 
@@ -27,7 +29,16 @@ def test_threads_are_set() -> None:
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True])
+def test_more_threads_than_processors_are_told(caplog) -> None:
+    usable = usable_threads(Path("/"))
+    CPUAdapter({"threads": usable})
+    assert not caplog.records
+    CPUAdapter({"threads": usable + 1})
+    (notice,) = caplog.records
+    assert f"threads={usable + 1} is more than" in notice.getMessage()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True, 10**6, 2**40])
 def test_impossible_threads(threads) -> None:
     with pytest.raises(ConfigurationError, match="threads"):
         CPUAdapter({"threads": threads})

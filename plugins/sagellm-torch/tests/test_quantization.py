@@ -114,8 +114,11 @@ def test_what_becomes_of_a_weight() -> None:
     assert plan.part(codes, "Q8_0") is codes
     again = plan.part(weight, "Q6_K")
     assert isinstance(again, QuantizedWeight)
-    assert (again.bits, again.group, plan.used) == (8, 32, "q8_0")
+    assert (again.bits, again.group, plan.used) == (8, 32, "int8+q8_0")
     assert len(plan.notes()) == 2
+    restored = QuantizationPlan("int8", keeps_codes=True)
+    restored.restore(plan.record())
+    assert (restored.used, restored.notes()) == (plan.used, plan.notes())
     for inputs, group in ((128, 64), (96, 32), (50, 50)):
         rounded = QuantizationPlan("int8").part(_random(4, inputs), "BF16")
         assert isinstance(rounded, QuantizedWeight)
@@ -131,6 +134,25 @@ def test_what_becomes_of_a_weight() -> None:
     assert isinstance(odd, QuantizedWeight)
     assert (odd.bits, odd.group) == (8, 50)
     assert "no multiple of 32" in plan.notes()[0]
+
+
+def test_the_stamp_names_what_most_weights_became() -> None:
+    """A file of 8 bits whose layers are rounded to 4 keeps only its output layer."""
+    codes = QuantizedWeight(
+        bits=8, group=32, codes=torch.zeros(4, 64, dtype=torch.int8), scales=torch.ones(4, 2)
+    )
+    plan = QuantizationPlan("int4", keeps_codes=True)
+    assert plan.part(codes, "Q8_0", head=True) is codes
+    assert plan.used == "q8_0"
+    plan.part(codes, "Q8_0")
+    assert plan.used == "int4+q8_0"
+    assert plan.notes()[-1] == (
+        "Weights of the types Q8_0 were rounded again, to int4, but for the output layer."
+    )
+    plan = QuantizationPlan("int8", keeps_codes=True)
+    plan.part(codes, "Q8_0")
+    plan.part(_random(4, 64), "F16")
+    assert plan.used == "int8+q8_0"
 
 
 def test_a_device_that_only_rounds_says_so() -> None:

@@ -30,6 +30,8 @@ class QuantizationPlan:
     _kept: set[str] = field(default_factory=set)
     _widened: set[str] = field(default_factory=set)
     _rounded: set[str] = field(default_factory=set)
+    #: Whether any weight was rounded as :attr:`name` says, from floats too.
+    _applied: bool = False
     _uneven: bool = False
 
     @property
@@ -59,6 +61,7 @@ class QuantizationPlan:
                 self._widened.add(stored)
             return weight
         inputs = weight.shape[1]
+        self._applied = True
         if few_bits:
             self._rounded.add(stored)
         if self.name == "int4" and not head:
@@ -73,6 +76,7 @@ class QuantizationPlan:
             "kept": sorted(self._kept),
             "widened": sorted(self._widened),
             "rounded": sorted(self._rounded),
+            "applied": self._applied,
             "uneven": self._uneven,
         }
 
@@ -84,14 +88,19 @@ class QuantizationPlan:
         self._kept = set(record["kept"])
         self._widened = set(record["widened"])
         self._rounded = set(record["rounded"])
+        self._applied = bool(record["applied"])
         self._uneven = bool(record["uneven"])
 
     @property
     def used(self) -> str:
-        """What results are stamped with: its name, or the types that were kept, as ``q4_1``."""
+        """What results are stamped with: its name and the types that were kept.
+
+        ``int8``, ``q4_1`` where nothing had to be rounded, ``int8+q4_k`` where some was.
+        """
         if self.name == "none" or not self._kept:
             return self.name
-        return "+".join(sorted(kind.lower() for kind in self._kept))
+        kept = sorted(kind.lower() for kind in self._kept)
+        return "+".join((self.name, *kept) if self._applied else kept)
 
     def notes(self) -> list[str]:
         """Sentences for the user about what is not plain from :attr:`used`."""
@@ -112,8 +121,11 @@ class QuantizationPlan:
                 "are kept as floats."
             )
         if self._rounded:
+            # Only what the output layer is stored as can be both.
+            but = ", but for the output layer" if self._kept & self._rounded else ""
             told.append(
-                f"Weights of the types {_listed(self._rounded)} were rounded again, to {self.name}."
+                f"Weights of the types {_listed(self._rounded)} were rounded again, to "
+                f"{self.name}{but}."
             )
         if self._uneven:
             told.append(f"Layers whose inputs are no multiple of {INT4_GROUP} have 8 bits.")
