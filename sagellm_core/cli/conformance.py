@@ -145,12 +145,11 @@ def _show(report: Report, output: Path) -> None:
         print_rows([(mark, str(count), reason) for reason, count in skipped.items()])
     for sentence in report.stale:
         click.echo(click.style("stale ", fg="yellow") + sentence)
-    verdict = "conforms" if report.conforms else "does not conform"
     color = "green" if report.conforms else "red"
     click.echo(
         f"\n{report.plugin} ({report.dist} {report.version}) "
-        + click.style(verdict, fg=color, bold=True)
-        + f" to contract {report.core_contract}: {len(report.of(*passed))} passed, "
+        + click.style(report.verdict, fg=color, bold=True)
+        + f" to contract {report.core_contract}{report.reach}: {len(report.of(*passed))} passed, "
         f"{len(failures)} failed. Written: {output / 'conformance.json'}, "
         f"{output / 'conformance.md'}"
     )

@@ -14,7 +14,7 @@ _PASSED = (Outcome.PASSED, Outcome.XPASSED)
 def page(report: Report) -> str:
     """The page, ending in a newline."""
     parts = [
-        f"# {report.plugin}: {'conforms' if report.conforms else 'does not conform'}",
+        f"# {report.plugin}: {report.verdict}{report.reach}",
         "Written by `sagellm conformance` from the results of its tests.",
         table(("", ""), _facts(report)),
         "## Groups",

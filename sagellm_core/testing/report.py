@@ -76,6 +76,16 @@ class Report:
         """Whether no test failed that was not expected to."""
         return not self.of(Outcome.FAILED)
 
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "conforms" if self.conforms else "does not conform"
+
+    @property
+    def reach(self) -> str:
+        """What limits the verdict, to follow it: a capability that nothing was run for."""
+        return ", as far as it was run" if self.of(Outcome.SKIPPED, group=VERDICTS) else ""
+
     def of(self, *outcomes: Outcome, group: str | None = None) -> list[CheckResult]:
         """Results with one of these outcomes, of all groups or of one."""
         return [

@@ -12,7 +12,8 @@ import pytest
 from sagellm_core import __version__
 from sagellm_core.cli.conformance import command
 from sagellm_core.testing import Declaration, support
-from sagellm_core.testing.catalogue import catalogue, classes, tests
+from sagellm_core.testing.catalogue import catalogue, classes
+from sagellm_core.testing.catalogue import tests as checks
 from sagellm_core.testing.groups import GROUPS
 from sagellm_core.testing.plugin_lookup import find_plugin
 from sagellm_core.testing.reference.tolerance import tolerance_of
@@ -28,7 +29,7 @@ def test_every_test_stands_on_the_page_with_what_it_asks_for() -> None:
     assert PAGE.endswith(f"python -m sagellm_core.testing.catalogue -->\n\n{catalogue()}")
     for kind in classes():
         assert kind.__doc__
-        assert all(tests(kind).values())
+        assert all(checks(kind).values())
 
 
 def test_every_field_and_every_flag_stands_on_the_page() -> None:
@@ -72,7 +73,7 @@ def test_results_are_of_this_suite_and_this_core(path: Path) -> None:
     assert data["core"] == __version__
     assert data["groups"] == list(GROUPS)
     ran = {each["id"].partition("[")[0] for each in data["results"]}
-    known = {f"{kind.__name__}::{name}" for kind in classes() for name in tests(kind)}
+    known = {f"{kind.__name__}::{name}" for kind in classes() for name in checks(kind)}
     assert known <= ran, "run the suite again: sagellm conformance NAME --declaration FILE"
 
 
