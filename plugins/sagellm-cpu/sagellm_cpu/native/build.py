@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from time import sleep
 
-from .choice import fastest
+from .choice import PROMPTS, fastest
 from .compiler import Compilation, CompilerError, find_compiler
 from .library import LibraryError, NativeLibrary
 from .library_cache import LibraryCache, build_key
@@ -172,19 +172,26 @@ def _compile(compilation: Compilation, cache: LibraryCache) -> NativeLibrary:
 
 def _fastest(compilation: Compilation, scratch: Path) -> Path:
     """What to keep: compiled for all instructions, or without those that slow this one down."""
-    plain = _compiled(compilation, scratch / "all")
+    best = _compiled(compilation, scratch / "all")
     try:
-        library = _load(plain)
-        if not library.instructions.startswith("avx512"):
-            return plain
-        # Some processors lower their clock for wide vectors, or halve them inside.
-        narrow = _compiled(compilation, scratch / "narrow", "-mno-avx512f")
-        return fastest([library, _load(narrow)]).path
+        library = NativeLibrary(best)
+        if library.multiplies_matrices:
+            plain = _load(_compiled(compilation, scratch / "plain", "-DSAGELLM_NO_MATRIX_UNIT"))
+            best = plain.path
+            check(library)
+            library = fastest([plain, library], PROMPTS)
+            best = library.path
+        else:
+            check(library)
+        if library.instructions.startswith("avx512"):
+            # Some processors lower their clock for wide vectors, or halve them inside.
+            narrow = _compiled(compilation, scratch / "narrow", "-mno-avx512f")
+            best = fastest([library, _load(narrow)]).path
     except (CompilerError, LibraryError) as error:
         if compilation.stopped:
             raise
         _log.debug("Kernels are not compared: %s.", error)
-        return plain
+    return best
 
 
 def _run_builder(directory: Path | None, jobs: int) -> str:

@@ -71,10 +71,15 @@ class NativeLibrary:
         own = [ctypes.sizeof(structure) for structure in DECODER_STRUCTURES]
         if list(sizes) != own:
             raise LibraryError(f"{path} has structures of {list(sizes)} bytes, not {own}")
-        #: The vector instructions that it was compiled for, as ``avx512-vnni``.
+        #: The instructions that it was compiled for, as ``avx512-vnni`` or ``avx512-vnni-amx``.
         self.instructions: str = self.c.sagellm_instructions().decode()
         self._pools: dict[int, NativePool] = {}
         self._lock = Lock()
+
+    @property
+    def multiplies_matrices(self) -> bool:
+        """Whether it has instructions for whole matrices of bytes: ``src/matrix_unit.h``."""
+        return self.instructions.endswith(("-amx", "-i8mm"))
 
     def pool(self, threads: int) -> NativePool:
         """The threads that compute, at least 1: one pool for each number of them.

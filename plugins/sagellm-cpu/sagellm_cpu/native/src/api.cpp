@@ -3,20 +3,18 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <string>
 
 #include "buffer.h"
 #include "linear.h"
+#include "linear_int8_matrix.h"
 #include "pool.h"
 
 using namespace sagellm;
 
-extern "C" {
+namespace {
 
-// Grows whenever a function or a structure changes: Python refuses a library of another number.
-int32_t sagellm_interface() { return 1; }
-
-// The vector instructions that the kernels were compiled for.
-const char* sagellm_instructions() {
+const char* vector_instructions() {
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VNNI__)
   return "avx512-vnni";
 #elif defined(__AVX512F__) && defined(__AVX512BW__)
@@ -30,6 +28,22 @@ const char* sagellm_instructions() {
 #else
   return "portable";
 #endif
+}
+
+}  // namespace
+
+extern "C" {
+
+// Grows whenever a function or a structure changes: Python refuses a library of another number.
+int32_t sagellm_interface() { return 1; }
+
+// The instructions that the kernels were compiled for: vectors, and matrices where there are any.
+const char* sagellm_instructions() {
+  static const std::string name = [] {
+    const std::string matrices = matrix_instructions();
+    return vector_instructions() + (matrices.empty() ? matrices : "-" + matrices);
+  }();
+  return name.c_str();
 }
 
 // Null where there is no memory, or no thread to be had.

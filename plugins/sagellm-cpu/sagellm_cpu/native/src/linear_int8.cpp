@@ -4,6 +4,7 @@
 
 #include "int8_lanes.h"
 #include "int8_tile.h"
+#include "linear_int8_matrix.h"
 #include "linear_kernels.h"
 
 namespace sagellm {
@@ -87,6 +88,7 @@ void linear_int8(const Weight& weight, const Rows& rows, float* y, int64_t ldy, 
                            y,
                            ldy,
                            output == kAdd};
+  if (linear_int8_matrix(layer, rows.rows, thread, threads)) return;
   if (weight.format == kQ8) {
     linear_int8_of<kQ8>(layer, rows.rows, thread, threads);
   } else {

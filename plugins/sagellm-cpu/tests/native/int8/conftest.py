@@ -23,13 +23,16 @@ import sagellm_cpu
 Array = npt.NDArray[np.float32]
 
 _SOURCES = Path(sagellm_cpu.__file__).parent / "native" / "src"
-_FILES = ("pack_codes.cpp", "quantise_row.cpp", "linear_int8.cpp")
+_FILES = ("pack_codes.cpp", "quantise_row.cpp", "linear_int8.cpp", "linear_int8_matrix.cpp")
+_HERE = Path(__file__).parent
 _Q8, _Q4, _INT8 = 3, 4, 1
 
 _CALLABLE = """
+#include "linear_int8_matrix.h"
 #include "linear_kernels.h"
 using namespace sagellm;
 extern "C" {
+const char* matrices() { return matrix_instructions(); }
 size_t data_bytes(int f, int64_t out, int64_t in) { return code_data_bytes(f, out, in); }
 size_t scale_count(int64_t out, int64_t in, int64_t g) { return code_scale_count(out, in, g); }
 void packed(int f, int64_t out, int64_t in, int64_t g, int64_t first, int64_t count,
@@ -49,6 +52,7 @@ void product(const Weight* w, int64_t rows, void* q, float* y, int64_t ldy, int 
 }
 """
 
+_AVX512 = ("avx512f", "avx512bw", "avx512vl", "avx512dq")
 #: Flags of the compiler, and what /proc/cpuinfo must list for the result to run.
 _VARIANTS = {
     "native": (("-march=native",), ()),
@@ -58,7 +62,17 @@ if platform.machine() == "x86_64":
     _VARIANTS |= {
         "avx2": (("-march=x86-64-v3",), ("avx2", "fma")),
         "avx_vnni": (("-march=x86-64-v3", "-mavxvnni"), ("avx2", "fma", "avx_vnni")),
-        "avx512": (("-march=x86-64-v4",), ("avx512f", "avx512bw", "avx512vl", "avx512dq")),
+        # The same instruction in the encoding of AVX-512.
+        "avx2_vnni": (
+            ("-march=x86-64-v3", "-mavx512vnni", "-mavx512vl"),
+            ("avx512_vnni", "avx512vl"),
+        ),
+        "avx512": (("-march=x86-64-v4",), _AVX512),
+        # The tiles of AMX in C++, for processors that have the rest.
+        "amx_emulated": (
+            ("-march=x86-64-v4", f'-DSAGELLM_AMX_HEADER="{_HERE / "emulated_amx.h"}"'),
+            _AVX512,
+        ),
     }
 
 
@@ -143,6 +157,12 @@ class Kernels:
         self._c = ctypes.CDLL(str(library))
         for name in ("data_bytes", "scale_count", "rounded_bytes"):
             getattr(self._c, name).restype = ctypes.c_size_t
+        self._c.matrices.restype = ctypes.c_char_p
+
+    @property
+    def matrices(self) -> str:
+        """Instructions that multiply matrices; empty: there are none."""
+        return bytes(self._c.matrices()).decode()
 
     def pack(self, layer: Layer, parts: int = 1) -> tuple[_Weight, list[object]]:
         """The packed layer, and what must live as long as it does."""
