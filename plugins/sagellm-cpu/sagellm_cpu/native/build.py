@@ -89,9 +89,7 @@ class NativeBuild:
 
     def _build(self) -> None:
         try:
-            if self._cache.writable() and sys.executable:
-                self._build_apart()
-            else:
+            if not (self._cache.writable() and sys.executable and self._build_apart()):
                 self._finish(self._compile(), None)
         except (CompilerError, LibraryError, OSError) as error:
             self._finish(None, str(error))
@@ -100,15 +98,20 @@ class NativeBuild:
             self._finish(None, f"{type(error).__name__}: {error}")
             raise
 
-    def _build_apart(self) -> None:
-        """Let a process of its own compile, which goes on when this one ends before it."""
+    def _build_apart(self) -> bool:
+        """Let a process of its own compile, which goes on when this one ends before it.
+
+        ``False``: it could compile, and not hand over what it made.
+        """
         while True:
             with self._cache.exclusively() as free:
                 pass  # another process may be at it: then there is no need of a third
             said = _run_builder(self._directory, self._jobs) if free else _BUSY
             self._take_cached()
             if self._done.is_set():
-                return
+                return True
+            if said == _BUILT:  # and there was no room to keep it
+                return False
             if said != _BUSY:
                 raise CompilerError(said.removeprefix(_FAILED))
             sleep(_POLL)

@@ -29,7 +29,10 @@ def find_compiler() -> tuple[str, ...]:
     """
     asked = os.environ.get("CXX")
     if asked:
-        words = shlex.split(asked)
+        try:
+            words = shlex.split(asked)
+        except ValueError as error:  # a quotation without its end
+            raise CompilerError(f"CXX={asked!r} is no command: {error}") from error
         path = shutil.which(words[0]) if words else None
         if path is None:
             raise CompilerError(f"CXX={asked!r} names no program")

@@ -25,6 +25,8 @@ from sagellm_cpu.processor import identity
 _log = logging.getLogger("sagellm.cpu")
 _FOLDER = "native"
 _CHECKSUM = 32
+#: Bytes that a library takes at most, about.
+_ROOM = 2 * 2**20
 
 
 def build_key(sources: Path, root: Path) -> str:
@@ -111,13 +113,13 @@ class LibraryCache:
             path.unlink()
 
     def writable(self) -> bool:
-        """Whether something could be kept, as far as can be told before."""
+        """Whether a library could be kept, as far as can be told before."""
         if self._folder is None:
             return False
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
-                return trusted(self._folder)
+                return trusted(self._folder) and shutil.disk_usage(self._folder).free >= _ROOM
         except OSError:
             return False
 

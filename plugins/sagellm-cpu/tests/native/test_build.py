@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sagellm_cpu.native import library_cache
 from sagellm_cpu.native.build import NativeBuild
+from sagellm_cpu.native.compiler import CompilerError, find_compiler
 
 Compiler = Callable[[str], None]
 
@@ -210,6 +211,32 @@ def test_a_full_disk(tmp_path: Path, compiled: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_what_cannot_be_kept_is_compiled_here_and_used(
+    compiled: Path, compiler: Compiler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that fills up meanwhile: the process that compiles can hand nothing over."""
+    compiler(
+        'for last; do :; done; case "$*" in *-shared*) cp '
+        f'"{_file(compiled)}" "$last";; *) : > "$last";; esac'
+    )
+    cache = tmp_path / "cache" / "native"
+    # A folder lies where the file would have to be.
+    (cache / f"{_key()}-{_file(compiled).stem.split('-')[1]}.so").mkdir(parents=True)
+    cache.chmod(0o700)
+    build = NativeBuild(tmp_path / "cache", 1)
+    assert build.wait(100), build.problem
+    notices = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(notices) == 1
+    assert "not kept" in notices[0]
+
+
+@pytest.mark.parametrize("asked", ["'", '"c++', "c++ \\"])
+def test_a_command_that_cannot_be_read(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", asked)
+    with pytest.raises(CompilerError, match="is no command"):
+        find_compiler()
 
 
 def test_two_processes_compile_once(compiler: Compiler, tmp_path: Path) -> None:
