@@ -27,8 +27,10 @@ def verdict(
         return _verdict(capability, Outcome.SKIPPED, "None of its tests were selected.")
     if not concerned:
         return _verdict(capability, Outcome.FAILED, f"None of its tests ran: {', '.join(named)}.")
-    if not declaration.device_required and all(map(_lacked_a_device, concerned)):
-        return _verdict(capability, Outcome.SKIPPED, concerned[0].reason)
+    lacking = [each for each in concerned if _lacked_a_device(each)]
+    skipped = all(each.outcome is Outcome.SKIPPED for each in concerned)
+    if lacking and skipped and not declaration.device_required:
+        return _verdict(capability, Outcome.SKIPPED, lacking[0].reason)
     told = "; ".join(f"{each.id} {each.outcome}" + _because(each) for each in concerned[:3])
     more = f"; and {len(concerned) - 3} more" if len(concerned) > 3 else ""
     return _verdict(

@@ -90,7 +90,8 @@ def test_it_turns_red_where_the_cache_is_mixed_up(
     place: Path, suite: Callable[[], subprocess.CompletedProcess[str]]
 ) -> None:
     runner = place / "sagellm_orbit" / "runner.py"
-    replace(runner, "cache[slot.table[position // size] * size", "cache[slot.table[0] * size")
+    placed = "cache[slot.table[position // size] * size + position % size]"
+    replace(runner, placed, "cache[position]")
     done = suite()
     assert done.returncode == 1
     assert "test_scattered_equals_contiguous_blocks" in done.stdout
