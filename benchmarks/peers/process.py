@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -28,6 +29,9 @@ class PeerError(Exception):
 class PeerProcess:
     """One peer with one model. Use it as a context manager.
 
+    While it has nothing to answer it is stopped, with the processes that it started: threads
+    that spin or poll would take time from the peer that is measured.
+
     :param command: starts a process that speaks as :mod:`.child` does.
     :param limit_s: it is ended when an answer takes longer.
     :raises PeerError: it ended instead of answering.
@@ -48,6 +52,9 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            # A group of its own, which can be stopped as one. In this session, so that the
+            # system wakes and ends it should this process be killed.
+            process_group=0,
         )
         try:
             answer = self._ask({"op": "load", **load})
@@ -90,8 +97,7 @@ class PeerProcess:
 
     def close(self) -> None:
         """End it. May be called twice."""
-        if self._process.poll() is None:
-            self._process.kill()
+        self._signal(signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream is not None and not stream.closed:
@@ -103,8 +109,9 @@ class PeerProcess:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None, "stdin is a pipe"
         assert self._process.stdout is not None, "stdout is a pipe"
-        patience = threading.Timer(self._limit_s, self._process.kill)
+        patience = threading.Timer(self._limit_s, self._signal, [signal.SIGKILL])
         patience.daemon = True
+        self._signal(signal.SIGCONT)
         began = time.perf_counter()
         patience.start()
         try:
@@ -122,8 +129,14 @@ class PeerProcess:
             self._errors.seek(0)
             words = self._errors.read().strip()[-_LAST_WORDS:]
             raise PeerError(f"it ended with exit code {code}: {words}")
+        self._signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the peer and to what it started; to nobody once it has ended."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, number)
 
     def __enter__(self) -> PeerProcess:
         return self

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
 from pathlib import Path
@@ -101,6 +102,33 @@ def test_a_peer_that_hangs_is_ended() -> None:
 
     with pytest.raises(PeerError, match=r"no answer to 'load' in 0\.2 s"):
         PeerProcess([sys.executable, "-c", "import time; time.sleep(60)"], {}, limit_s=0.2)
+
+
+def test_a_peer_is_stopped_between_its_answers(tmp_path: Path) -> None:
+    """It would take time from the one that is measured; so would what it started."""
+    from benchmarks.peers.process import PeerProcess
+
+    count = "import sys, time\nwith open(sys.argv[1], 'ab', 0) as file:\n"
+    count += " while True: file.write(b'.') and time.sleep(0.001)"
+    peer = "import json, subprocess, sys\nstarted = False\nfor line in sys.stdin:\n"
+    peer += " started = started or subprocess.Popen([sys.executable, '-c', *sys.argv[1:]])\n"
+    peer += " json.loads(line)['op'] != 'load' and __import__('time').sleep(0.5)\n"
+    peer += " print(json.dumps({'version': '1', 'computes': '', 'bytes': 1}), flush=True)"
+    counted = tmp_path / "counted"
+
+    def size() -> int:
+        return counted.stat().st_size
+
+    with PeerProcess([sys.executable, "-c", peer, count, str(counted)], {}) as process:
+        process.peak_rss_bytes()
+        between = size()
+        time.sleep(0.2)
+        assert size() == between
+        process.peak_rss_bytes()
+        assert size() > between
+    at_the_end = size()
+    time.sleep(0.2)
+    assert size() == at_the_end
 
 
 def test_speeds_are_those_of_median_rounds() -> None:

@@ -189,13 +189,14 @@ def test_a_device_that_is_lost_behind_a_failed_step_closes_the_engine(queueing: 
 
 def test_a_deadline_and_a_cancel_while_steps_are_unread(queueing: Engines) -> None:
     one = queueing()
+    # Slow enough that both are there when their end comes: 256 tokens take over half a second.
+    one.runner.before = lambda name, rows: time.sleep(0.002)
     _, late = one.submit("late", ignore_eos=True, timeout=0.02)
     cancelled, events = one.submit("cancelled", ignore_eos=True)
     events.wait(count=3)
     assert one.engine.cancel(cancelled)
     assert events.wait().finish_reason is FinishReason.CANCELLED
-    # 200 tokens can be faster than the deadline.
-    assert isinstance(late.wait().error, RequestTimeoutError) or len(late.token_ids) > 200
+    assert isinstance(late.wait().error, RequestTimeoutError)
     one.settle()
 
 
