@@ -63,8 +63,8 @@ def measure(
         for batch in batches:
             # The first turn does not count: first calls allocate and choose kernels.
             for turn in range(rounds + 1):
-                for count in (1, new_tokens):
-                    _turn(session, rows, prompts(batch), count, counts=turn > 0)
+                asked = [prompts(batch) for _ in range(3)]
+                _turn(session, rows, asked, new_tokens, counts=turn > 0)
             say(f"batch {batch} done")
         session.weigh()
     return PeersReport(
@@ -85,20 +85,23 @@ def measure(
 def _turn(
     session: Session,
     rows: Sequence[PeerResult],
-    prompts: list[list[int]],
+    prompts: list[list[list[int]]],
     new_tokens: int,
     *,
     counts: bool,
 ) -> None:
+    """Each peer in turn: a call that does not count, one for a single token, one for all."""
+
     def run(index: int, process: PeerProcess) -> None:
-        seconds, answers = process.generate(prompts, new_tokens)
-        row = rows[index]
+        # While it was stopped, the others had the caches, and the system may have taken pages.
+        process.generate(prompts[0], 1)
+        first, answers = process.generate(prompts[1], 1)
+        whole, _ = process.generate(prompts[2], new_tokens)
         if not counts:
             return
-        if new_tokens == 1:
-            row.first_tokens += [answer[0] for answer in answers]
-            row.prefill_s.setdefault(len(prompts), []).append(seconds)
-        else:
-            row.whole_s.setdefault(len(prompts), []).append(seconds)
+        row, batch = rows[index], len(prompts[0])
+        row.first_tokens += [answer[0] for answer in answers]
+        row.prefill_s.setdefault(batch, []).append(first)
+        row.whole_s.setdefault(batch, []).append(whole)
 
     session.each(run)
