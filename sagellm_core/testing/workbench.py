@@ -177,7 +177,8 @@ class Workbench:
         key = (name, course.prompt, repr(course.sampling), count)
         if key not in self._alone:
             fresh = Course(prompt=course.prompt, sampling=course.sampling)
-            with self.drive(name) as drive:
+            context = max(CONTEXT, len(course.prompt) + count)
+            with self.drive(name, max_model_len=context) as drive:
                 drive.run([fresh], count)
             self._alone[key] = fresh
         return self._alone[key]

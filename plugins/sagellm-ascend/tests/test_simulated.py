@@ -12,9 +12,8 @@ from pathlib import Path
 from sagellm_ascend.testing import provider
 from sagellm_torch.testing import install_plugin
 
-#: One family with a sliding window and one encoder; the others are in test_numbers. The test of
-#: cached prefixes takes two blocks for less than the model's context, and ours are larger.
-_TESTS = "(Engine or mistral or bert) and not cached_prefix"
+#: One family with a sliding window and one encoder; the others are in test_numbers.
+_TESTS = "Engine or mistral or bert"
 
 
 def test_the_suite_passes(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ _DECODER: dict[str, Any] = {
     **_SHARED,
     "num_hidden_layers": 2,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
+    # Room for two blocks of 128 tokens and an answer.
+    "max_position_embeddings": 512,
     "hidden_act": "silu",
     "rms_norm_eps": 1e-5,
     "rope_theta": 10000.0,

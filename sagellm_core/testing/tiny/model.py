@@ -49,8 +49,9 @@ class TinyModel:
         return self.name != ANY_MODEL
 
     def prompt(self, length: int, seed: int) -> tuple[int, ...]:
-        """Random tokens that stand for bytes."""
-        numbers = np.random.RandomState(seed).randint(3, 259, size=length)
+        """Random tokens that stand for bytes; for a model of the plugin's own, low ones."""
+        end = 259 if self.has_reference else 128
+        numbers = np.random.RandomState(seed).randint(3, end, size=length)
         return tuple(int(number) for number in numbers)
 
     def logits(self, token_ids: tuple[int, ...]) -> Array:
