@@ -11,17 +11,18 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import sleep
 
 from .choice import PROMPTS, fastest
 from .compiler import Compilation, CompilerError, find_compiler
-from .library import LibraryError, NativeLibrary
+from .library import LibraryError, NativeLibrary, ThreadError
 from .library_cache import LibraryCache, build_key
 from .verification import check
 
@@ -45,7 +46,10 @@ class NativeBuild:
         self._done = Event()
         self._library: NativeLibrary | None = None
         self._problem: str | None = None
+        #: What compiles for this process alone: here, or in a process of its own.
         self._compilation: Compilation | None = None
+        self._builder: subprocess.Popen[str] | None = None
+        self._stopped = False
         self._jobs = jobs
         self._take_cached()
         if not self._done.is_set():
@@ -72,10 +76,14 @@ class NativeBuild:
         return self._library is not None
 
     def stop(self) -> None:
-        """End the compiler, if it runs."""
-        compilation = self._compilation
-        if compilation is not None and self._process == os.getpid():
-            compilation.stop()
+        """End the compiler, if it runs for this process alone."""
+        if self._process != os.getpid():
+            return
+        self._stopped = True
+        if self._compilation is not None:
+            self._compilation.stop()
+        if self._builder is not None:
+            _end_group(self._builder)
 
     def _take_cached(self) -> None:
         path = self._cache.find()
@@ -83,14 +91,18 @@ class NativeBuild:
             return
         try:
             self._finish(_load(path), None)
+        except ThreadError as error:  # and there is nothing wrong with the file
+            self._finish(None, str(error))
         except LibraryError as error:
             _log.warning("%s; the kernels are compiled again.", error)
             self._cache.discard(path)
 
     def _build(self) -> None:
         try:
-            if not (self._cache.writable() and sys.executable and self._build_apart()):
+            if not sys.executable:
                 self._finish(self._compile(), None)
+            elif not (self._cache.writable() and self._build_apart()):
+                self._finish(self._build_unkept(), None)
         except (CompilerError, LibraryError, OSError) as error:
             self._finish(None, str(error))
         except Exception as error:
@@ -106,7 +118,7 @@ class NativeBuild:
         while True:
             with self._cache.exclusively() as free:
                 pass  # another process may be at it: then there is no need of a third
-            said = _run_builder(self._directory, self._jobs) if free else _BUSY
+            said = _answer_of(_start_builder(self._directory, self._jobs)) if free else _BUSY
             self._take_cached()
             if self._done.is_set():
                 return True
@@ -116,6 +128,27 @@ class NativeBuild:
                 raise CompilerError(said.removeprefix(_FAILED))
             sleep(_POLL)
 
+    def _build_unkept(self) -> NativeLibrary:
+        """Let a process of its own compile for this one alone.
+
+        A library that crashes is its own end then, and not this one's.
+        """
+        with _scratch(self._cache.folder) as scratch:
+            atexit.register(self.stop)
+            self._builder = _start_builder(scratch, self._jobs, TMPDIR=str(scratch))
+            if self._stopped:
+                _end_group(self._builder)
+            said = _answer_of(self._builder)
+            if self._stopped:
+                raise CompilerError("it was stopped")
+            if said != _BUILT:
+                raise CompilerError(said.removeprefix(_FAILED))
+            made = LibraryCache(scratch, build_key(_SOURCES, Path("/"))).find()
+            if made is None:
+                raise CompilerError(f"what was compiled in {scratch} is gone")
+            # From the cache, where there is one: the other place may forbid to run programs.
+            return _load(self._cache.keep(made) or made)
+
     def _compile(self) -> NativeLibrary:
         self._compilation = Compilation(find_compiler(), self._jobs)
         atexit.register(self.stop)
@@ -123,8 +156,7 @@ class NativeBuild:
 
     def _finish(self, library: NativeLibrary | None, problem: str | None) -> None:
         self._library, self._problem = library, problem
-        stopped = self._compilation is not None and self._compilation.stopped
-        if problem is not None and not stopped:
+        if problem is not None and not self._stopped:
             _log.warning(
                 "The fast kernels are not used: %s. Generation goes on with torch's operators.",
                 problem,
@@ -159,14 +191,14 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _compile(compilation: Compilation, cache: LibraryCache) -> NativeLibrary:
-    with tempfile.TemporaryDirectory(
-        prefix="sagellm-", dir=_roomy(cache.folder), ignore_cleanup_errors=True
-    ) as scratch:
-        built = _fastest(compilation, Path(scratch))
+    with _scratch(cache.folder) as scratch:
+        built = _fastest(compilation, scratch)
         # From the cache, where there is one: the other place may forbid to run programs.
         kept = cache.keep(built)
         try:
             return _load(kept or built)
+        except ThreadError:
+            raise
         except LibraryError:
             if kept is not None:
                 cache.discard(kept)
@@ -197,12 +229,12 @@ def _fastest(compilation: Compilation, scratch: Path) -> Path:
     return best
 
 
-def _run_builder(directory: Path | None, jobs: int) -> str:
-    """Compile in a process of its own; what it said last."""
+def _start_builder(directory: Path | None, jobs: int, **variables: str) -> subprocess.Popen[str]:
+    """Compile into a cache directory in a process of its own, with these in its environment."""
     script = "import sys; from sagellm_cpu.native.build import main; main(*sys.argv[1:])"
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script, str(directory), str(jobs)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -210,9 +242,20 @@ def _run_builder(directory: Path | None, jobs: int) -> str:
         start_new_session=True,
         text=True,
     )
-    said, _ = process.communicate()
+
+
+def _answer_of(builder: subprocess.Popen[str]) -> str:
+    """What it said last."""
+    said, _ = builder.communicate()
     lines = said.splitlines()
-    return lines[-1] if lines else f"the process that compiles ended with {process.returncode}"
+    return lines[-1] if lines else f"the process that compiles ended with {builder.returncode}"
+
+
+def _end_group(builder: subprocess.Popen[str]) -> None:
+    """End it with the compilers that it started."""
+    if builder.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(builder.pid, signal.SIGKILL)
 
 
 def main(directory: str, jobs: str) -> None:
@@ -230,6 +273,9 @@ def main(directory: str, jobs: str) -> None:
     # Who asked may have ended.
     with contextlib.suppress(OSError):
         os.write(1, f"{said}\n".encode())
+    if os.getpgrp() == os.getpid():
+        # With what a compiler that was ended may have left behind.
+        os.killpg(0, signal.SIGKILL)
 
 
 def _load(path: Path) -> NativeLibrary:
@@ -245,6 +291,15 @@ def _compiled(compilation: Compilation, scratch: Path, *flags: str) -> Path:
     if not built.exists():
         raise CompilerError(f"{compilation.command[0]} made no library")
     return built
+
+
+@contextlib.contextmanager
+def _scratch(cache: Path | None) -> Iterator[Path]:
+    """An empty directory with room to compile in, for a while."""
+    with tempfile.TemporaryDirectory(
+        prefix="sagellm-", dir=_roomy(cache), ignore_cleanup_errors=True
+    ) as scratch:
+        yield Path(scratch)
 
 
 def _roomy(cache: Path | None) -> Path:

@@ -14,12 +14,16 @@ from threading import Lock, Thread
 _COMMON = ("-O3", "-std=c++17", "-fPIC", "-pthread")
 #: What makes compilers use all instructions of this processor, most usual first.
 _TUNING = (("-march=native",), ("-mcpu=native",), ())
-#: Seconds that one file may take.
-_PATIENCE = 120.0
+#: Seconds that one file may take, and an empty one.
+_PATIENCE, _PROBE_PATIENCE = 120.0, 30.0
 
 
 class CompilerError(Exception):
     """There is no compiler, or it does not compile; the message says why."""
+
+
+class CompilerHangsError(CompilerError):
+    """It takes so long that it is not asked again."""
 
 
 def find_compiler() -> tuple[str, ...]:
@@ -86,11 +90,13 @@ class Compilation:
             process.kill()
 
     def _tuning(self, scratch: Path) -> tuple[str, ...]:
-        probe = scratch / "probe.cpp"
+        probe, product = scratch / "probe.cpp", str(scratch / "probe.o")
         probe.write_text("int main() { return 0; }\n", encoding="utf-8")
         for flags in _TUNING[:-1]:
             try:
-                self._run([*flags, "-c", str(probe), "-o", str(scratch / "probe.o")])
+                self._run([*flags, "-c", str(probe), "-o", product], _PROBE_PATIENCE)
+            except CompilerHangsError:
+                raise
             except CompilerError:
                 if self._stopped:
                     raise
@@ -98,18 +104,18 @@ class Compilation:
             return flags
         return _TUNING[-1]
 
-    def _run(self, arguments: Sequence[str]) -> None:
+    def _run(self, arguments: Sequence[str], patience: float = _PATIENCE) -> None:
         with self._lock:
             if self._stopped:
                 raise CompilerError("it was stopped")
             process = self._start(arguments)
             self._running.add(process)
         try:
-            _, errors = process.communicate(timeout=_PATIENCE)
+            _, errors = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise CompilerError(f"{self.command[0]} took more than {_PATIENCE:g} s") from None
+            raise CompilerHangsError(f"{self.command[0]} took more than {patience:g} s") from None
         finally:
             with self._lock:
                 self._running.discard(process)

@@ -47,6 +47,10 @@ class LibraryError(Exception):
     """A file is not a library that this code can call; the message says why."""
 
 
+class ThreadError(LibraryError):
+    """The threads that compute cannot be started, whatever the library."""
+
+
 class NativeLibrary:
     """The functions of a compiled library, with their types declared.
 
@@ -84,7 +88,7 @@ class NativeLibrary:
     def pool(self, threads: int) -> NativePool:
         """The threads that compute, at least 1: one pool for each number of them.
 
-        :raises LibraryError: the threads cannot be started.
+        :raises ThreadError: the threads cannot be started.
         """
         with self._lock:
             if threads not in self._pools:
@@ -103,7 +107,7 @@ class NativePool:
         numbers = (c_int32 * len(bound))(*bound)
         handle = library.c.sagellm_pool_create(threads, numbers if bound else None, len(bound))
         if handle is None:
-            raise LibraryError(f"{threads} threads could not be started")
+            raise ThreadError(f"{threads} threads could not be started")
         self.library = library
         self.threads = threads
         #: Address of the library's ``Pool``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from sagellm_cpu.native import library_cache
 from sagellm_cpu.native.build import NativeBuild
 from sagellm_cpu.native.compiler import CompilerError, find_compiler
+from sagellm_cpu.native.library import NativeLibrary, NativePool, ThreadError
 
 Compiler = Callable[[str], None]
 
@@ -37,6 +37,14 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
 def directory(compiled: Path, tmp_path: Path) -> Path:
     """A copy of the cache that holds the library."""
     return shutil.copytree(compiled, tmp_path / "cache")
+
+
+def _copies(library: Path) -> str:
+    """The script of a compiler that knows what to make and takes little time for it."""
+    return (
+        'for last; do :; done; case "$*" in *-shared*) sleep 1; '
+        f'cp "{library}" "$last";; *) : > "$last";; esac'
+    )
 
 
 def _file(directory: Path) -> Path:
@@ -170,9 +178,64 @@ def test_a_compiler_that_hangs_is_stopped(compiler: Compiler, tmp_path: Path) ->
     build.stop()
     assert not build.wait(60)
     assert "stopped" in (build.problem or "") or "failed" in (build.problem or "")
-    pid = int(started.read_text().split()[0])
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert _is_ended(int(started.read_text().split()[0]))
+
+
+def test_a_compiler_that_hangs_is_given_up_with_what_it_started(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drivers of compilers leave the work to programs that they start."""
+    started = tmp_path / "started"
+    compiler(f"sleep 1000 & echo $! >> {started}; wait")
+    patched = f"""
+        import sys
+        from sagellm_cpu.native import build, compiler
+        compiler._PROBE_PATIENCE = 0.5
+        build.main({str(tmp_path / "cache")!r}, "1")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(patched)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        start_new_session=True,
+        check=False,
+    )
+    assert done.stdout.startswith("failed: ")
+    assert "took more than 0.5 s" in done.stdout
+    (pid,) = started.read_text().split()  # asked once, not once more with other flags
+    assert _is_ended(int(pid))
+
+
+def test_a_library_that_crashes_is_not_this_process_end(
+    compiler: Compiler, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even where it cannot be kept."""
+    source, crashing = tmp_path / "crash.c", tmp_path / "crash.so"
+    source.write_text(
+        "#include <stdlib.h>\n__attribute__((constructor)) void crash(void) { abort(); }\n",
+        encoding="utf-8",
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(crashing), str(source)], check=True)
+    compiler(_copies(crashing))
+    build = NativeBuild(None, 1)
+    assert not build.wait(100)
+    assert "the process that compiles ended with -6" in (build.problem or "")
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+
+
+def test_without_threads_a_good_library_stays(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoThreads(NativeLibrary):
+        def pool(self, threads: int) -> NativePool:
+            raise ThreadError(f"{threads} threads could not be started")
+
+    monkeypatch.setattr("sagellm_cpu.native.build.NativeLibrary", NoThreads)
+    build = NativeBuild(directory, 1)
+    assert not build.wait(60)
+    assert build.problem == "2 threads could not be started"
+    assert _file(directory).exists()
 
 
 def test_a_directory_that_cannot_be_written(
@@ -217,10 +280,7 @@ def test_what_cannot_be_kept_is_compiled_here_and_used(
     compiled: Path, compiler: Compiler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on a disk that fills up meanwhile: the process that compiles can hand nothing over."""
-    compiler(
-        'for last; do :; done; case "$*" in *-shared*) cp '
-        f'"{_file(compiled)}" "$last";; *) : > "$last";; esac'
-    )
+    compiler(_copies(_file(compiled)))
     cache = tmp_path / "cache" / "native"
     # A folder lies where the file would have to be.
     (cache / f"{_key()}-{_file(compiled).stem.split('-')[1]}.so").mkdir(parents=True)
@@ -239,10 +299,10 @@ def test_a_command_that_cannot_be_read(asked: str, monkeypatch: pytest.MonkeyPat
         find_compiler()
 
 
-def test_two_processes_compile_once(compiler: Compiler, tmp_path: Path) -> None:
+def test_two_processes_compile_once(compiled: Path, compiler: Compiler, tmp_path: Path) -> None:
     """The second waits for the first and takes what it made."""
     log = tmp_path / "links"
-    compiler(f'case "$*" in *-shared*) echo $PPID >> {log};; esac; exec c++ "$@" -O1')
+    compiler(f'case "$*" in *-shared*) echo $PPID >> {log};; esac; {_copies(_file(compiled))}')
     program = """
         import sys
         from pathlib import Path
@@ -277,15 +337,16 @@ def test_a_process_ends_while_it_compiles(compiler: Compiler, tmp_path: Path) ->
     assert time.monotonic() - began < 60
     assert done.stderr == ""
     pid = int((tmp_path / "started").read_text(encoding="utf-8"))
+    assert _is_ended(pid)
+
+
+def _is_ended(pid: int) -> bool:
+    """Within five seconds."""
     for _ in range(500):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
         if "zombie" in _state(pid):
-            return
+            return True
         time.sleep(0.01)
-    pytest.fail("the compiler outlived its process")
+    return False
 
 
 def _state(pid: int) -> str:
@@ -296,10 +357,10 @@ def _state(pid: int) -> str:
 
 
 def test_a_short_process_leaves_the_library_for_the_next(
-    compiler: Compiler, tmp_path: Path
+    compiled: Path, compiler: Compiler, tmp_path: Path
 ) -> None:
     """It ends at once; what compiles goes on without it."""
-    compiler('exec c++ "$@" -O1')
+    compiler(_copies(_file(compiled)))
     program = """
         import sys
         from pathlib import Path

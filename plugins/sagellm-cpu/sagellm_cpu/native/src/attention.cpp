@@ -66,6 +66,14 @@ struct Space {
   float* end;
 };
 
+// Asks for what a head keeps of some tokens: with one row to a sequence nobody read it before.
+inline void fetch_heads(const float* heads, const int64_t* offsets, int64_t count,
+                        int64_t head_dim) {
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t dim = 0; dim < head_dim; dim += 16) __builtin_prefetch(heads + offsets[i] + dim);
+  }
+}
+
 // Keys [dim, kChunk] of up to kChunk tokens; missing ones are zeros.
 void load_columns(const float* keys, const int64_t* offsets, int64_t count, int64_t head_dim,
                   float* columns) {
@@ -355,6 +363,7 @@ void attend(const AttentionShape& shape, const AttentionItem& item, const Segmen
     }
     for (int64_t key = first; key < end; key += kChunk) {
       const int64_t count = end - key < kChunk ? end - key : kChunk;
+      if (lines <= kLines) fetch_heads(cache.values, offsets + key, count, head_dim);
       load_columns(cache.keys, offsets + key, count, head_dim, space.columns);
       score_lines(space, lines, dim, head_dim, key, count);
     }

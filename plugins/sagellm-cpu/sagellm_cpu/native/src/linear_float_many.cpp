@@ -30,10 +30,11 @@ struct Block {
   bool first, last;
 };
 
-// What a tile asks memory for while it computes: for every input, a line of each stream.
+// What a tile asks memory for while it computes: a line of each stream for every input.
+template <int kStreams>
 struct Ahead {
-  const uint8_t* streams[kPanels];
-  int64_t step;  // bytes; 0 where others have asked for everything
+  const uint8_t* streams[kStreams > 0 ? kStreams : 1];
+  int64_t step;  // bytes
 };
 
 // Bytes of one input of a panel.
@@ -43,18 +44,18 @@ int64_t input_bytes(int32_t format) {
 }
 
 // The weights that follow a block: those of the next block, or of the first one of the next panels.
-// They are shared out among the tiles of the block.
-template <int kWidth>
-Ahead ahead_of(const Weight& weight, int64_t panel, const Block& block, int64_t tile,
-               int64_t tiles) {
+// A tile that is alone asks for all kWidth panels; else each of the first tiles for one, as what is
+// asked for takes time from the multiplications.
+template <int kStreams, int kWidth>
+Ahead<kStreams> ahead_of(const Weight& weight, int64_t panel, const Block& block, int64_t tile) {
   const int64_t bytes = input_bytes(weight.format);
   const int64_t stride = is_float_format(weight.format) ? weight.in * bytes
                                                         : panel_bytes(weight.format, weight.in);
   const auto* const data = static_cast<const uint8_t*>(weight.data);
-  Ahead ahead = {{}, tile < kWidth ? bytes : 0};
-  for (int p = 0; p < kWidth; ++p) {
-    const int64_t mine = tiles == 1 ? p : std::min<int64_t>(tile, kWidth - 1);
-    ahead.streams[p] = block.last ? data + (panel + kWidth + mine) * stride
+  Ahead<kStreams> ahead = {{}, bytes};
+  for (int s = 0; s < kStreams; ++s) {
+    const int64_t mine = kStreams == kWidth ? s : tile;
+    ahead.streams[s] = block.last ? data + (panel + kWidth + mine) * stride
                                   : data + (panel + mine) * stride + block.end * bytes;
   }
   return ahead;
@@ -99,9 +100,10 @@ const float* panel_block(const Weight& weight, int64_t panel, const Block& block
 
 // `rows` rows from `row`, kHeight at most, times the panels from `panel`.
 //   kept: sums of these rows, of the blocks before and for those after
-template <int kHeight, int kWidth>
-void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const Block& block,
-          const Ahead& ahead, int64_t row, int64_t rows, int64_t panel,
+// A function of its own: among the variables of its callers, addresses of rows lose their registers.
+template <int kHeight, int kWidth, int kStreams>
+[[gnu::noinline]] void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const Block& block,
+          const Ahead<kStreams>& ahead, int64_t row, int64_t rows, int64_t panel,
           float (*kept)[kPanels * kPanel]) {
   const float* x[kHeight];
   point_at_rows<kHeight>(layer, row, rows, x);
@@ -124,10 +126,8 @@ void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const 
   }
   for (int64_t k = 0; k < block.end - block.begin; ++k) {
     lanes::Floats numbers[kWidth];
-    for (int p = 0; p < kWidth; ++p) {
-      lanes::prefetch(ahead.streams[p] + k * ahead.step);
-      numbers[p] = lanes::load(weights[p] + k * kPanel);
-    }
+    for (int s = 0; s < kStreams; ++s) lanes::prefetch(ahead.streams[s] + k * ahead.step);
+    for (int p = 0; p < kWidth; ++p) numbers[p] = lanes::load(weights[p] + k * kPanel);
     add_products<kHeight, kWidth>(sums, numbers, x, k);
   }
   if (block.last) return write_sums<kHeight, kWidth>(layer, sums, row, rows, panel);
@@ -138,16 +138,17 @@ void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const 
 }
 
 // Tiles have even heights: the one that fits `rows`.
-template <int kHeight, int kWidth>
+template <int kHeight, int kWidth, int kStreams>
 void tile_of_rows(const FloatLayer& layer, const float* const (&weights)[kWidth],
-                  const Block& block, const Ahead& ahead, int64_t row, int64_t rows,
+                  const Block& block, const Ahead<kStreams>& ahead, int64_t row, int64_t rows,
                   int64_t panel, float (*kept)[kPanels * kPanel]) {
   if constexpr (kHeight > 2) {
     if (rows <= kHeight - 2) {
-      return tile_of_rows<kHeight - 2, kWidth>(layer, weights, block, ahead, row, rows, panel, kept);
+      return tile_of_rows<kHeight - 2, kWidth, kStreams>(layer, weights, block, ahead, row, rows,
+                                                         panel, kept);
     }
   }
-  tile<kHeight, kWidth>(layer, weights, block, ahead, row, rows, panel, kept);
+  tile<kHeight, kWidth, kStreams>(layer, weights, block, ahead, row, rows, panel, kept);
 }
 
 // All inputs of `rows` rows from `first`, times kWidth panels.
@@ -169,9 +170,17 @@ void panels_of_rows(const FloatLayer& layer, int64_t first, int64_t rows, int64_
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t row = 2 * (pairs * t / tiles);
       const int64_t next = std::min(2 * (pairs * (t + 1) / tiles), rows);
-      const Ahead ahead = ahead_of<kWidth>(layer.weight, panel, block, t, tiles);
-      tile_of_rows<kRows, kWidth>(layer, weights, block, ahead, first + row, next - row, panel,
-                                  buffers.sums + row);
+      const auto compute = [&](const auto& ahead) {
+        tile_of_rows<kRows, kWidth>(layer, weights, block, ahead, first + row, next - row, panel,
+                                    buffers.sums + row);
+      };
+      if (tiles == 1) {
+        compute(ahead_of<kWidth, kWidth>(layer.weight, panel, block, t));
+      } else if (t < kWidth) {
+        compute(ahead_of<1, kWidth>(layer.weight, panel, block, t));
+      } else {
+        compute(Ahead<0>{});
+      }
     }
   }
 }
@@ -189,6 +198,11 @@ void linear_float_many(const Weight& weight, const Rows& rows, float* y, int64_t
     int64_t panel = panels * thread / threads;
     for (; panel + kPanels <= last_panel; panel += kPanels) {
       panels_of_rows<kPanels>(layer, row, count, panel, buffers);
+    }
+    if constexpr (kPanels > 2) {
+      for (; panel + 2 <= last_panel; panel += 2) {
+        panels_of_rows<2>(layer, row, count, panel, buffers);
+      }
     }
     if constexpr (kPanels > 1) {
       for (; panel < last_panel; ++panel) panels_of_rows<1>(layer, row, count, panel, buffers);
