@@ -192,7 +192,7 @@ def test_the_flaw_is_caught_by(findings: Any, name: str) -> None:
         ("knows_every_option", "An unknown provider option is accepted; a ConfigurationError was"),
         ("raises_what_comes", "An unknown dtype ends in KeyError ('float31'), not in a"),
         ("says_not_what_to_do", "ends in a ConfigurationError without a hint"),
-        ("promises_a_longer_context", "max_model_len is 4096, and the model was made for 256."),
+        ("promises_a_longer_context", "max_model_len is 4096, and the model was made for 512."),
     ],
 )
 def test_the_sentence_says_what(findings: Any, name: str, sentence: str) -> None:
