@@ -125,6 +125,21 @@ class Layer:
             bias=rng.uniform(-1.0, 1.0, out).astype(np.float32) if bias else None,
         )
 
+    @classmethod
+    def drawn(cls, shape: dict[str, int]) -> Layer:
+        """Of a shape that hypothesis drew: without a ``group``, of ``odd`` inputs in one."""
+        group = shape["group"]
+        inputs = group * shape["width"] if group else shape["odd"]
+        return cls.random(
+            shape["seed"],
+            bits=shape["bits"],
+            out=shape["out"],
+            inputs=inputs,
+            group=group or inputs,
+            mins=bool(shape["mins"]),
+            bias=bool(shape["bias"]),
+        )
+
     def weights(self) -> npt.NDArray[np.float64]:
         wide = self.codes * np.repeat(self.scales.astype(np.float64), self.group, axis=1)
         if self.mins is not None:

@@ -98,17 +98,8 @@ def test_many_rows_are_each_row_to_the_last_bit(
 ) -> None:
     if not kernels.matrices:
         pytest.skip("a variant without such instructions")
-    group = shape["group"]
-    inputs = group * shape["width"] if group else shape["odd"]
-    made = layer.random(
-        shape["seed"],
-        bits=shape["bits"],
-        out=shape["out"],
-        inputs=inputs,
-        group=group or inputs,
-        mins=bool(shape["mins"]),
-        bias=bool(shape["bias"]),
-    )
+    made = layer.drawn(shape)
+    inputs = made.codes.shape[1]
     rng = np.random.default_rng(shape["seed"])
     x = rng.standard_normal((shape["rows"], inputs)).astype(np.float32)
     onto = rng.standard_normal((shape["rows"], shape["out"])).astype(np.float32)

@@ -62,17 +62,8 @@ _shapes = st.fixed_dictionaries(
 def test_products_are_those_of_exact_integer_sums(
     kernels: Any, layer: Any, sixteenths: Inputs, shape: dict[str, int]
 ) -> None:
-    group = shape["group"]
-    inputs = group * shape["width"] if group else shape["odd"]
-    made = layer.random(
-        shape["seed"],
-        bits=shape["bits"],
-        out=shape["out"],
-        inputs=inputs,
-        group=group or inputs,
-        mins=bool(shape["mins"]),
-        bias=bool(shape["bias"]),
-    )
+    made = layer.drawn(shape)
+    inputs = made.codes.shape[1]
     x = sixteenths(shape["seed"], shape["rows"], inputs)
     got = kernels.linear(made, x, threads=shape["threads"], parts=shape["parts"])
     want = _exact(made, x)
