@@ -35,8 +35,10 @@ def tied_copy_bytes(embedding_bytes: int) -> int:
 _CODES4, _CODES8 = 0.5 + 8 / 32, 1 + 8 / 32
 #: 8-bit codes with a float32 scale for 64, from floats.
 _ROUNDED8 = 1 + 4 / 64
-_KEPT = {"Q4_0": _CODES4, "Q4_1": _CODES4, "Q4_K": _CODES4}
-_KEPT |= dict.fromkeys(("Q8_0", "Q5_0", "Q5_1", "Q5_K"), _CODES8)
+_KEPT = {"Q4_K": _CODES4, "Q5_K": _CODES8}
+# Scales, and minima, of 16 bits stay what they are.
+_KEPT |= {"Q4_0": 0.5 + 4 / 32, "Q4_1": 0.5 + 4 / 32}
+_KEPT |= {"Q8_0": 1 + 2 / 32, "Q5_0": 1 + 4 / 32, "Q5_1": 1 + 4 / 32}
 _HALVES = ("F16", "BF16")
 
 
@@ -49,7 +51,7 @@ def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: boo
     :param codes: whether codes are kept at all.
     """
     kept = _KEPT.get(stored)
-    if quantization == "int4" and kept != _CODES4:
+    if quantization == "int4" and (kept is None or kept >= 1):
         few = _CODES4
     elif kept is None:
         few = {"int8": _CODES8 if stored.startswith(("Q", "I")) else _ROUNDED8}.get(quantization, 0)
@@ -86,7 +88,7 @@ def _file_bytes(model: ModelDescription, count: int) -> int:
     if not _rounds(model, count) or model.path is None:
         return floats
     try:
-        # Scales of 4-bit codes take as much again as a third of the file.
+        # Scales of Q4_K take as much again as a third of the file.
         return min(floats, model.path.stat().st_size * 4 // 3)
     except OSError:
         return floats

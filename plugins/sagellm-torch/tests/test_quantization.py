@@ -58,6 +58,12 @@ def test_constants_and_zeros_are_exact() -> None:
         assert not rounded.codes.any()
 
 
+def test_4_bit_scales_of_common_weights_fit_into_16_bits() -> None:
+    made = quantise_int4(_random(40, 256) / 16)
+    for numbers in (made.scales, made.mins):
+        assert torch.equal(numbers.half().float(), numbers)
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_blocks_of_a_file_keep_their_numbers(name) -> None:
     """To the last bit of what the gguf library makes of them."""

@@ -270,6 +270,9 @@ def main(directory: str, jobs: str) -> None:
                 _compile(Compilation(find_compiler(), int(jobs)), cache)
             except (CompilerError, LibraryError, OSError) as error:
                 said = _FAILED + str(error).replace("\n", " ")
+            except Exception as error:
+                # A mistake of ours: whoever asked has to hear of it too.
+                said = f"{_FAILED}{type(error).__name__}: {error}".replace("\n", " ")
     # Who asked may have ended.
     with contextlib.suppress(OSError):
         os.write(1, f"{said}\n".encode())

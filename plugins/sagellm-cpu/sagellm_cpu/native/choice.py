@@ -104,7 +104,8 @@ def _weight(
         kind,
         arithmetic,
         (_OUT, _INPUTS, group),
-        codes=coded,
+        # What most files have for groups of 32.
+        scales=torch.float16 if coded else None,
         mins=False,
         bias=None,
     )

@@ -12,7 +12,7 @@ from threading import Lock
 from .structures import DECODER_STRUCTURES, WeightStructure
 
 #: What ``sagellm_interface`` says of a library that this code can call.
-INTERFACE = 1
+INTERFACE = 2
 
 _FUNCTIONS = {
     "sagellm_interface": (c_int32, ()),
@@ -21,7 +21,7 @@ _FUNCTIONS = {
     "sagellm_pool_destroy": (None, (c_void_p,)),
     "sagellm_packed_data_bytes": (c_int64, (c_int32, c_int64, c_int64, c_int64)),
     "sagellm_packed_scale_count": (c_int64, (c_int32, c_int64, c_int64, c_int64)),
-    "sagellm_pack": (None, (c_int32, *[c_int64] * 5, *[c_void_p] * 6)),
+    "sagellm_pack": (None, (c_int32, c_int32, *[c_int64] * 5, *[c_void_p] * 6)),
     "sagellm_unpack_rows": (None, (POINTER(WeightStructure), c_void_p, c_int64, c_void_p)),
     "sagellm_linear": (
         c_int32,

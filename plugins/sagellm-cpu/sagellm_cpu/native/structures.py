@@ -13,6 +13,7 @@ class WeightStructure(ctypes.Structure):
     _fields_ = (
         ("format", c_int32),
         ("arithmetic", c_int32),
+        ("scale_format", c_int32),
         ("out", c_int64),
         ("in_", c_int64),
         ("group", c_int64),

@@ -9,6 +9,8 @@ from .linear import NativeLinear
 from .weight import Arithmetic, Format, NativeWeight
 
 _OUT, _INPUTS = 37, 96
+#: Inputs of a scale, and the type of scales, with which codes are tried.
+_GROUPED = ((32, torch.float32), (32, torch.float16), (_INPUTS, torch.float32))
 
 
 def check(library: NativeLibrary) -> None:
@@ -23,8 +25,9 @@ def check(library: NativeLibrary) -> None:
         low, high = (0, 16) if bits == 4 else (-100, 101)
         codes = torch.randint(low, high, (_OUT, _INPUTS), generator=made)
         for arithmetic in Arithmetic if bits else (Arithmetic.FLOAT,):
-            for group in (32, _INPUTS) if bits else (_INPUTS,):
-                layer = NativeLinear(_packed(library, kind, arithmetic, group, codes), pool)
+            for group, scales in _GROUPED if bits else ((_INPUTS, None),):
+                packed = _packed(library, kind, arithmetic, group, scales, codes)
+                layer = NativeLinear(packed, pool)
                 for rows in (1, 5, 33):
                     x = torch.randint(-8, 9, (rows, _INPUTS), generator=made)
                     x[:, ::32] = 127  # the largest of each group: rounding to int8 is exact
@@ -37,19 +40,23 @@ def check(library: NativeLibrary) -> None:
 
 
 def _packed(
-    library: NativeLibrary, kind: Format, arithmetic: Arithmetic, group: int, codes: torch.Tensor
+    library: NativeLibrary,
+    kind: Format,
+    arithmetic: Arithmetic,
+    group: int,
+    scales: torch.dtype | None,
+    codes: torch.Tensor,
 ) -> NativeWeight:
-    coded = kind in (Format.CODES8, Format.CODES4)
     weight = NativeWeight(
         library,
         kind,
         arithmetic,
         (_OUT, _INPUTS, group),
-        codes=coded,
+        scales=scales,
         mins=False,
         bias=torch.ones(_OUT),
     )
-    if not coded:
+    if scales is None:
         types = {Format.FLOAT16: torch.float16, Format.BFLOAT16: torch.bfloat16}
         weight.fill(0, (codes * 0.5).to(types.get(kind, torch.float32)))
         return weight

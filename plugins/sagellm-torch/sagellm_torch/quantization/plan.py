@@ -14,7 +14,7 @@ from .quantized_weight import QuantizedWeight
 #: A weight as a checkpoint gives it: numbers, or the codes that it is stored as.
 Part = torch.Tensor | QuantizedWeight
 #: Counts changes of what becomes of a weight: what was kept under an older rule is made again.
-RULES = 2
+RULES = 3
 #: Inputs that share a scale where a weight was stored in few bits before.
 _FINE = 32
 

@@ -35,7 +35,7 @@ const char* vector_instructions() {
 extern "C" {
 
 // Grows whenever a function or a structure changes: Python refuses a library of another number.
-int32_t sagellm_interface() { return 1; }
+int32_t sagellm_interface() { return 2; }
 
 // The instructions that the kernels were compiled for: vectors, and matrices where there are any.
 const char* sagellm_instructions() {
@@ -65,11 +65,11 @@ int64_t sagellm_packed_scale_count(int32_t format, int64_t out, int64_t in, int6
   return static_cast<int64_t>(packed_scale_count(format, out, in, group));
 }
 
-void sagellm_pack(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first,
-                  int64_t count, const void* source, const float* scales, const float* mins,
-                  void* data, float* packed_scales, float* packed_mins) {
-  pack(format, out, in, group, first, count, source, scales, mins, data, packed_scales,
-       packed_mins);
+void sagellm_pack(int32_t format, int32_t scale_format, int64_t out, int64_t in, int64_t group,
+                  int64_t first, int64_t count, const void* source, const void* scales,
+                  const void* mins, void* data, void* packed_scales, void* packed_mins) {
+  pack(format, scale_format, out, in, group, first, count, source, scales, mins, data,
+       packed_scales, packed_mins);
 }
 
 // dst: [count, in]

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "attention_ahead.h"
 #include "math_lanes.h"
 #include "transpose.h"
 
@@ -76,8 +77,9 @@ inline void fetch_heads(const float* heads, const int64_t* offsets, int64_t coun
 
 // Keys [dim, kChunk] of up to kChunk tokens; missing ones are zeros.
 void load_columns(const float* keys, const int64_t* offsets, int64_t count, int64_t head_dim,
-                  float* columns) {
+                  float* columns, Upcoming& upcoming) {
   for (int64_t key = 0; key < count; key += 16) {
+    upcoming.fetch();
     const int present = static_cast<int>(count - key < 16 ? count - key : 16);
     for (int64_t dim = 0; dim < head_dim; dim += 16) {
       const int width = static_cast<int>(head_dim - dim < 16 ? head_dim - dim : 16);
@@ -332,7 +334,7 @@ AttentionPlan plan_attention(const AttentionShape& shape, const Segment* segment
 
 void attend(const AttentionShape& shape, const AttentionItem& item, const Segment& segment,
             const LayerCache& cache, const float* queries, int64_t query_stride, float* out,
-            int64_t out_stride, const Partials& partials, float* workspace) {
+            int64_t out_stride, const Partials& partials, float* workspace, Upcoming upcoming) {
   const Space space(shape, workspace);
   const int64_t group = group_of(shape), head_dim = shape.head_dim, dim = padded_head(head_dim);
   const int64_t lines = item.rows * group;
@@ -357,6 +359,7 @@ void attend(const AttentionShape& shape, const AttentionItem& item, const Segmen
     const int64_t end = last_position + 1 - origin < kSpan ? last_position + 1 - origin : kSpan;
     const int64_t first = lowest > origin ? (lowest - origin) / kChunk * kChunk : 0;
     const int64_t padded_end = (end + 15) / 16 * 16;
+    upcoming.divide((end - first + 15) / 16);
     int64_t offsets[kSpan];
     for (int64_t key = first; key < end; ++key) {
       offsets[key] = cache_offset(shape, segment, origin + key, item.kv_head);
@@ -364,7 +367,7 @@ void attend(const AttentionShape& shape, const AttentionItem& item, const Segmen
     for (int64_t key = first; key < end; key += kChunk) {
       const int64_t count = end - key < kChunk ? end - key : kChunk;
       if (lines <= kLines) fetch_heads(cache.values, offsets + key, count, head_dim);
-      load_columns(cache.keys, offsets + key, count, head_dim, space.columns);
+      load_columns(cache.keys, offsets + key, count, head_dim, space.columns, upcoming);
       score_lines(space, lines, dim, head_dim, key, count);
     }
     for (int64_t line = 0; line < lines; ++line) {

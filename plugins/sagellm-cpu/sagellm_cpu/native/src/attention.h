@@ -10,6 +10,8 @@
 
 namespace sagellm {
 
+class Upcoming;  // attention_ahead.h
+
 constexpr int64_t kSpan = 128;
 
 // One layer's cache: keys and values, each [blocks, block_size, kv_heads, head_dim] floats.
@@ -80,9 +82,10 @@ int64_t attention_workspace(const AttentionShape& shape);
 // Computes an item.
 //   queries: row 0 of the step, [rows, query_stride], query heads side by side, ready to multiply
 //   out: [rows, out_stride], heads side by side; written unless the item is one span of several
+//   upcoming: what is asked of memory meanwhile
 void attend(const AttentionShape& shape, const AttentionItem& item, const Segment& segment,
             const LayerCache& cache, const float* queries, int64_t query_stride, float* out,
-            int64_t out_stride, const Partials& partials, float* workspace);
+            int64_t out_stride, const Partials& partials, float* workspace, Upcoming upcoming);
 
 // Merges the spans of the heads of a split row.
 //   first: its items in AttentionPlan::split; out: [heads, head_dim]

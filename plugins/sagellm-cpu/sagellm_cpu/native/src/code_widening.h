@@ -5,6 +5,7 @@
 
 #include "codes_layout.h"
 #include "float_lanes.h"
+#include "group_scales.h"
 #include "linear.h"
 
 namespace sagellm {
@@ -19,23 +20,24 @@ struct GroupScale {
 // result is that of scale * code, because 128 * scale is exact (and, where fma() rounds twice, off
 // by the rounding of scale * byte).
 template <int32_t kFormat>
-inline GroupScale group_scale(const Weight& weight, int64_t index) {
-  GroupScale group = {lanes::load(weight.scales + index), lanes::set_float(0.0f)};
-  if (weight.mins != nullptr) group.least = lanes::load(weight.mins + index);
-  if (kFormat == kQ8) {
-    group.least = lanes::fma(group.scale, lanes::set_float(-kCodeZero), group.least);
+inline GroupScale group_scale(const Weight& weight, int64_t panel, int64_t groups, int64_t group) {
+  GroupScale found = {PanelScales(weight, weight.scales, panel, groups).load(group),
+                      lanes::set_float(0.0f)};
+  if (weight.mins != nullptr) {
+    found.least = PanelScales(weight, weight.mins, panel, groups).load(group);
   }
-  return group;
+  if (kFormat == kQ8) {
+    found.least = lanes::fma(found.scale, lanes::set_float(-kCodeZero), found.least);
+  }
+  return found;
 }
 
-// Bytes of the scales of one group of a panel.
-constexpr int64_t kScaleBytes = kPanel * static_cast<int64_t>(sizeof(float));
-
-// Asks for the scales, and minimums, that are `ahead` bytes further.
-inline void prefetch_scale(const Weight& weight, int64_t index, int64_t ahead) {
-  lanes::prefetch(reinterpret_cast<const char*>(weight.scales + index) + ahead);
+// Asks for the scales, and minimums, that are `ahead` bytes after those of a group.
+inline void prefetch_scale(const Weight& weight, int64_t panel, int64_t groups, int64_t group,
+                           int64_t ahead) {
+  lanes::prefetch(PanelScales(weight, weight.scales, panel, groups).at(group) + ahead);
   if (weight.mins != nullptr) {
-    lanes::prefetch(reinterpret_cast<const char*>(weight.mins + index) + ahead);
+    lanes::prefetch(PanelScales(weight, weight.mins, panel, groups).at(group) + ahead);
   }
 }
 

@@ -6,7 +6,8 @@
 //   kQ8 data: [panel][steps][16 outputs][4 inputs] bytes, a byte being code + 128
 //   kQ4 data: [panel][steps][16 outputs][4 pairs] bytes; of step s, pair j holds the code of input
 //             8 s + j in its low half and that of input 8 s + 4 + j in its high half
-//   scales, mins: [panel][groups][16 outputs] floats
+//   scales, mins: [panel][groups][16 outputs] floats, of 16 bits where those hold all of a weight's
+//                 exactly
 //
 // so that 64 bytes are the codes of one step: 16 lanes of 4 bytes, which is the unsigned operand of
 // a dot product of bytes (VPDPBUSD). To widen codes to floats instead, take byte j of every lane:
@@ -50,6 +51,11 @@ inline const uint8_t* panel_codes(const Weight& weight, int64_t panel) {
 // Index of a panel's first scale, and minimum, of a group.
 inline constexpr int64_t scale_index(int64_t panel, int64_t groups, int64_t group) {
   return (panel * groups + group) * kPanel;
+}
+
+// Bytes of the scales, and of the minimums, of one group of a panel.
+inline constexpr int64_t scale_bytes(int32_t scale_format) {
+  return kPanel * (scale_format == kF16 ? 2 : 4);
 }
 
 }  // namespace sagellm

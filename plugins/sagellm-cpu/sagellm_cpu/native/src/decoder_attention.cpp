@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "attention_ahead.h"
 #include "decoder_state.h"
 #include "row_math.h"
 
@@ -63,14 +64,14 @@ Partials Decoder::State::partials() const {
 // With one row a sequence, whoever computes an item turns its queries, and the item that sees the
 // new key writes it: no wait between the two.
 void Decoder::State::attend_item(const DecoderStep& step, int64_t index, const AttentionItem& item,
-                                 int thread) {
+                                 const Upcoming& upcoming, int thread) {
   const Window& window = window_of(layers[static_cast<size_t>(index)]);
   const Segment& segment = step.segment[item.segment];
   const int64_t width = config.heads * config.head_dim;
   float* const workspace = own(thread).attention.floats();
   if (!single_) {
     attend(window.shape, item, segment, step.cache[index], qkv_.floats(), qkv_width(config),
-           mixed_.floats(), width, partials(), workspace);
+           mixed_.floats(), width, partials(), workspace, upcoming);
     return;
   }
   float* const queries = own(thread).queries.floats();
@@ -83,7 +84,7 @@ void Decoder::State::attend_item(const DecoderStep& step, int64_t index, const A
     write_head(step, index, segment, segment.first, item.kv_head);
   }
   attend(window.shape, item, segment, step.cache[index], queries, 0, mixed_.floats(), width,
-         partials(), workspace);
+         partials(), workspace, upcoming);
 }
 
 void Decoder::State::attend_layer(Pool& pool, const DecoderStep& step, int64_t index, int thread) {
@@ -99,8 +100,16 @@ void Decoder::State::attend_layer(Pool& pool, const DecoderStep& step, int64_t i
   const int64_t taken = together ? config.kv_heads : 1;
   std::atomic<int64_t>& next = next_item_[static_cast<size_t>(index)];
   for (int64_t i = next.fetch_add(taken); i < count; i = next.fetch_add(taken)) {
-    for (int64_t k = i; k < i + taken; ++k) {
-      attend_item(step, index, window.plan.items[static_cast<size_t>(k)], thread);
+    // Probably this thread's next ones.
+    const int64_t ahead = i + threads_ * taken;
+    for (int64_t k = 0; k < taken; ++k) {
+      Upcoming upcoming;
+      if (single_ && ahead < count) {
+        const AttentionItem& item = window.plan.items[static_cast<size_t>(ahead)];
+        upcoming = Upcoming(window.shape, item, step.segment[item.segment], step.cache[index],
+                            taken, k, taken);
+      }
+      attend_item(step, index, window.plan.items[static_cast<size_t>(i + k)], upcoming, thread);
     }
   }
   pool.barrier();

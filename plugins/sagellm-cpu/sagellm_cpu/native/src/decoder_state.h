@@ -58,7 +58,8 @@ struct Decoder::State {
 
   // --- decoder_attention.cpp: from qkv to the heads' mixed values ---
   void attend_layer(Pool& pool, const DecoderStep& step, int64_t index, int thread);
-  void attend_item(const DecoderStep& step, int64_t index, const AttentionItem& item, int thread);
+  void attend_item(const DecoderStep& step, int64_t index, const AttentionItem& item,
+                   const Upcoming& upcoming, int thread);
   void turn_rows(const DecoderStep& step, int64_t index, int thread);
   void turn_query(const DecoderStep& step, int64_t index, int64_t row, int64_t head,
                   float* target) const;

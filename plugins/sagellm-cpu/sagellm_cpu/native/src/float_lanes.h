@@ -1,7 +1,6 @@
 // What float arithmetic needs of sixteen lanes beside int8_lanes.h: weights widened to floats.
 //
 //   kFewRows            rows up to which weights are widened in registers, for all rows at once
-//   kFewPasses          how many times that is still better than to widen weights into a buffer
 //   kTallRows, kWide    rows and panels of the largest tile of accumulators over float weights
 //   few_panels(rows)    panels of a tile of that many rows whose weights are widened in registers
 //

@@ -10,7 +10,7 @@
 namespace sagellm {
 namespace lanes {
 
-constexpr int kFewRows = 8, kFewPasses = 2;
+constexpr int kFewRows = 8;
 // No more rows than there are registers for their addresses: measured on Zen 4 beside 12 x 2, whose
 // addresses come from memory, 116 and 107 of 117 GFLOP/s.
 constexpr int kTallRows = 8, kWide = 3;

@@ -10,7 +10,7 @@
 namespace sagellm {
 namespace lanes {
 
-constexpr int kFewRows = 4, kFewPasses = 1;
+constexpr int kFewRows = 4;
 constexpr int kTallRows = 6, kWide = 1;
 
 constexpr int few_panels(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }

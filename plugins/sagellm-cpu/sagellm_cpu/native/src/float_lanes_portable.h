@@ -9,7 +9,7 @@
 namespace sagellm {
 namespace lanes {
 
-constexpr int kFewRows = 2, kFewPasses = 1;
+constexpr int kFewRows = 2;
 constexpr int kTallRows = 2, kWide = 1;
 
 constexpr int few_panels(int) { return 1; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "codes_layout.h"
+#include "group_scales.h"
 #include "int8_lanes.h"
 #include "linear.h"
 #include "quantised_rows.h"
@@ -86,11 +87,12 @@ inline void accumulate(lanes::Ints (&sums)[kRows][kPanels], const uint8_t* const
 template <int kRows, int kPanels>
 inline void scale_group(lanes::Floats (&y)[kRows][kPanels],
                         const lanes::Ints (&sums)[kRows][kPanels],
-                        const RowGroup* const (&rows)[kRows], const float* const (&scales)[kPanels],
-                        const float* const (&mins)[kPanels], bool has_mins, int64_t group) {
+                        const RowGroup* const (&rows)[kRows],
+                        const PanelScales (&scales)[kPanels], const PanelScales (&mins)[kPanels],
+                        bool has_mins, int64_t group) {
   SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    const lanes::Floats scale = lanes::load(scales[p] + group * kPanel);
+    const lanes::Floats scale = scales[p].load(group);
     SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const lanes::Floats both = lanes::mul(scale, lanes::set_float(rows[r][group].scale));
@@ -100,7 +102,7 @@ inline void scale_group(lanes::Floats (&y)[kRows][kPanels],
   if (!has_mins) return;
   SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    const lanes::Floats minimum = lanes::load(mins[p] + group * kPanel);
+    const lanes::Floats minimum = mins[p].load(group);
     SAGELLM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       y[r][p] = lanes::fma(minimum, lanes::set_float(rows[r][group].weighted_sum), y[r][p]);
@@ -141,14 +143,12 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
   const Weight& weight = layer.weight;
   const bool has_mins = weight.mins != nullptr;
   const uint8_t* codes[kPanels];
-  const float* scales[kPanels];
-  const float* mins[kPanels];
+  PanelScales scales[kPanels], mins[kPanels];
   SAGELLM_UNROLL
   for (int p = 0; p < kPanels; ++p) {
-    const int64_t first = scale_index(panel + p, layer.groups, 0);
     codes[p] = panel_codes(weight, panel + p);
-    scales[p] = weight.scales + first;
-    mins[p] = has_mins ? weight.mins + first : nullptr;
+    scales[p] = PanelScales(weight, weight.scales, panel + p, layer.groups);
+    if (has_mins) mins[p] = PanelScales(weight, weight.mins, panel + p, layer.groups);
   }
   const int8_t* inputs[kRows];
   const RowGroup* rows[kRows];
@@ -160,8 +160,7 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
 
   const int64_t tile_bytes = kPanels * panel_bytes(kFormat, weight.in);
   const int64_t codes_ahead = tile_bytes <= kNearTile ? tile_bytes : kAheadInPanel;
-  const int64_t scales_ahead =
-      kPanels * layer.groups * kPanel * static_cast<int64_t>(sizeof(float));
+  const int64_t scales_ahead = kPanels * layer.groups * scale_bytes(weight.scale_format);
 
   lanes::Floats y[kRows][kPanels];
   const auto clear = [&] {
@@ -186,8 +185,8 @@ void int8_tile(const Int8Layer& layer, int64_t row, int64_t panel) {
                                                layer.group_steps, codes_ahead);
     SAGELLM_UNROLL
     for (int p = 0; kOnce && p < kPanels; ++p) {
-      fetch_ahead(scales[p] + group * kPanel, scales_ahead);
-      if (has_mins) fetch_ahead(mins[p] + group * kPanel, scales_ahead);
+      fetch_ahead(scales[p].at(group), scales_ahead);
+      if (has_mins) fetch_ahead(mins[p].at(group), scales_ahead);
     }
     if (kOneGroup) clear();
     scale_group<kRows, kPanels>(y, sums, rows, scales, mins, has_mins, group);

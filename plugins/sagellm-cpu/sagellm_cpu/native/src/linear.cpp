@@ -35,14 +35,14 @@ size_t packed_scale_count(int32_t format, int64_t out, int64_t in, int64_t group
   return is_float_format(format) ? 0 : code_scale_count(out, in, group);
 }
 
-void pack(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first, int64_t count,
-          const void* source, const float* scales, const float* mins, void* packed_data,
-          float* packed_scales, float* packed_mins) {
+void pack(int32_t format, int32_t scale_format, int64_t out, int64_t in, int64_t group,
+          int64_t first, int64_t count, const void* source, const void* scales, const void* mins,
+          void* packed_data, void* packed_scales, void* packed_mins) {
   if (is_float_format(format)) {
     pack_floats(format, out, in, first, count, source, packed_data);
   } else {
-    pack_codes(format, out, in, group, first, count, source, scales, mins, packed_data,
-               packed_scales, packed_mins);
+    pack_codes(format, scale_format, out, in, group, first, count, source, scales, mins,
+               packed_data, packed_scales, packed_mins);
   }
 }
 

@@ -33,13 +33,14 @@ enum Arithmetic : int32_t {
 struct Weight {
   int32_t format;
   int32_t arithmetic;
+  int32_t scale_format;  // of scales and mins: kF32 or kF16
   int64_t out;
   int64_t in;
   int64_t group;        // inputs per scale; `in` for one scale a row. Unused by floats.
-  const void* data;     // in the layout of its format: see pack()
-  const float* scales;  // in the layout of its format; null for floats
-  const float* mins;    // likewise; null where every minimum is zero
-  const float* bias;    // [out], or null
+  const void* data;    // in the layout of its format: see pack()
+  const void* scales;  // in the layout of its format; null for floats
+  const void* mins;    // likewise; null where every minimum is zero
+  const float* bias;   // [out], or null
 };
 
 // Inputs of a linear layer. Float arithmetic reads x; int8 arithmetic reads what quantise_row()
@@ -78,7 +79,7 @@ void unpack_row(const Weight& weight, int64_t row, float* dst);
 
 // --- packing ---------------------------------------------------------------------------------
 
-// Bytes of data, and floats of scales (and, where there are any, of mins), of a packed weight.
+// Bytes of data, and number of scales (and, where there are any, of mins), of a packed weight.
 size_t packed_data_bytes(int32_t format, int64_t out, int64_t in, int64_t group);
 size_t packed_scale_count(int32_t format, int64_t out, int64_t in, int64_t group);
 
@@ -87,9 +88,10 @@ size_t packed_scale_count(int32_t format, int64_t out, int64_t in, int64_t group
 // outputs that are padding are zeroed by whoever packs the last rows.
 //   source: [count, in] of float, uint16 (kF16, kBF16), int8 (kQ8), or uint8 [count, in / 2] with
 //           the even input in the low half (kQ4)
-//   scales, mins: [count, in / group]; null for floats, mins null where there are none
-void pack(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first, int64_t count,
-          const void* source, const float* scales, const float* mins, void* packed_data,
-          float* packed_scales, float* packed_mins);
+//   scales, mins: [count, in / group] of `scale_format`; null for floats, mins null where there are
+//           none
+void pack(int32_t format, int32_t scale_format, int64_t out, int64_t in, int64_t group,
+          int64_t first, int64_t count, const void* source, const void* scales, const void* mins,
+          void* packed_data, void* packed_scales, void* packed_mins);
 
 }  // namespace sagellm

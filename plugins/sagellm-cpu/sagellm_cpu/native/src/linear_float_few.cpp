@@ -76,8 +76,9 @@ void add_part_of_step(const Weight& weight, int64_t panel, const float* const (&
   for (int p = 0; p < kPanels; ++p) {
     const uint8_t* const codes =
         panel_codes(weight, panel + p) + k / step_inputs(kFormat) * kStepBytes;
-    const int64_t index = scale_index(panel + p, group_count, group_count - 1);
-    widen_step<kFormat>(lanes::load_codes(codes), group_scale<kFormat>(weight, index), widened[p]);
+    widen_step<kFormat>(lanes::load_codes(codes),
+                        group_scale<kFormat>(weight, panel + p, group_count, group_count - 1),
+                        widened[p]);
   }
   for (int64_t first = k; k < weight.in; ++k) {
     lanes::Floats weights[kPanels];
@@ -94,18 +95,18 @@ void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[k
   const int64_t group_count = groups_of(weight.in, weight.group);
   const int64_t whole = weight.in / kStep * kStep;
   const int64_t panel_size = panel_bytes(kFormat, weight.in);
+  const int64_t group_bytes = scale_bytes(weight.scale_format);
   const uint8_t* codes[kPanels];
   for (int p = 0; p < kPanels; ++p) codes[p] = panel_codes(weight, panel + p);
   Sums<kRows, kPanels> sums;
   clear<kRows, kPanels>(sums);
   for (int64_t g = 0; g < group_count; ++g) {
     GroupScale groups[kPanels];
-    const int64_t scales_ahead =
-        reach(kScalesAhead, g * kScaleBytes, group_count * kScaleBytes, kPanels);
+    const int64_t scales_ahead = reach(kScalesAhead, g * group_bytes, group_count * group_bytes,
+                                       kPanels);
     for (int p = 0; p < kPanels; ++p) {
-      const int64_t index = scale_index(panel + p, group_count, g);
-      prefetch_scale(weight, index, scales_ahead);
-      groups[p] = group_scale<kFormat>(weight, index);
+      prefetch_scale(weight, panel + p, group_count, g, scales_ahead);
+      groups[p] = group_scale<kFormat>(weight, panel + p, group_count, g);
     }
     const int64_t end = std::min((g + 1) * weight.group, whole);
     for (int64_t k = g * weight.group; k < end; k += kStep) {
@@ -126,24 +127,16 @@ void add_codes(const FloatLayer& layer, int64_t panel, const float* const (&x)[k
 }
 
 template <int32_t kFormat, int kRows, int kPanels>
-void tile(const FloatLayer& layer, int64_t row, int64_t rows, int64_t panel) {
+void tile(const FloatLayer& layer, int64_t rows, int64_t panel) {
   const float* x[kRows];
-  point_at_rows<kRows>(layer, row, rows, x);
+  point_at_rows<kRows>(layer, 0, rows, x);
   Sums<kRows, kPanels> sums;
   if constexpr (is_float_format(kFormat)) {
     add_floats<kFormat, kRows, kPanels>(layer, panel, x, sums);
   } else {
     add_codes<kFormat, kRows, kPanels>(layer, panel, x, sums);
   }
-  write_sums<kRows, kPanels>(layer, sums, row, rows, panel);
-}
-
-// All rows of some panels, which are in the nearest caches after the first tile.
-template <int32_t kFormat, int kRows, int kPanels>
-void tiles(const FloatLayer& layer, int64_t rows, int64_t panel) {
-  for (int64_t row = 0; row < rows; row += kRows) {
-    tile<kFormat, kRows, kPanels>(layer, row, std::min<int64_t>(kRows, rows - row), panel);
-  }
+  write_sums<kRows, kPanels>(layer, sums, 0, rows, panel);
 }
 
 template <int32_t kFormat, int kRows>
@@ -153,16 +146,17 @@ void all_tiles(const FloatLayer& layer, int64_t rows, int thread, int threads) {
   const int64_t last = panels * (thread + 1) / threads;
   int64_t panel = panels * thread / threads;
   for (; panel + kPanels <= last; panel += kPanels) {
-    tiles<kFormat, kRows, kPanels>(layer, rows, panel);
+    tile<kFormat, kRows, kPanels>(layer, rows, panel);
   }
   if constexpr (kPanels > 2) {
-    for (; panel + 2 <= last; panel += 2) tiles<kFormat, kRows, 2>(layer, rows, panel);
+    for (; panel + 2 <= last; panel += 2) tile<kFormat, kRows, 2>(layer, rows, panel);
   }
-  for (; panel < last; ++panel) tiles<kFormat, kRows, 1>(layer, rows, panel);
+  for (; panel < last; ++panel) tile<kFormat, kRows, 1>(layer, rows, panel);
 }
 
 // Rows of the tallest tile. Where nothing has to be widened, the other kernel is as good from fewer
-// rows on.
+// rows on; where something has, two passes over the weights are no better than a buffer either (on
+// Zen 4: with 10 rows a sixth slower, with 16 equal).
 constexpr int tallest(int32_t format) {
   return format == kF32 ? lanes::kFewRows / 2 : lanes::kFewRows;
 }
@@ -170,25 +164,22 @@ constexpr int tallest(int32_t format) {
 // Tiles exist for 1, 2, 4 and 8 rows (and 6, where there are 8).
 template <int32_t kFormat>
 void linear_of(const FloatLayer& layer, int64_t rows, int thread, int threads) {
-  const int64_t height = ceil_div(rows, ceil_div(rows, tallest(kFormat)));
-  if (height == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
+  if (rows == 1) return all_tiles<kFormat, 1>(layer, rows, thread, threads);
   if constexpr (tallest(kFormat) >= 2) {
-    if (height == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
+    if (rows == 2) return all_tiles<kFormat, 2>(layer, rows, thread, threads);
   }
   if constexpr (tallest(kFormat) >= 4) {
-    if (height <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
+    if (rows <= 4) return all_tiles<kFormat, 4>(layer, rows, thread, threads);
   }
   if constexpr (tallest(kFormat) >= 8) {
-    if (height <= 6) return all_tiles<kFormat, 6>(layer, rows, thread, threads);
-    if (height <= 8) return all_tiles<kFormat, 8>(layer, rows, thread, threads);
+    if (rows <= 6) return all_tiles<kFormat, 6>(layer, rows, thread, threads);
+    return all_tiles<kFormat, 8>(layer, rows, thread, threads);
   }
 }
 
 }  // namespace
 
-int few_rows(int32_t format) {
-  return tallest(format) * (format == kF32 ? 1 : lanes::kFewPasses);
-}
+int few_rows(int32_t format) { return tallest(format); }
 
 void linear_float_few(const Weight& weight, const Rows& rows, float* y, int64_t ldy, Output output,
                       int thread, int threads) {

@@ -78,7 +78,7 @@ void widen_codes(const Weight& weight, int64_t panel, const Block& block, float*
   for (int64_t k = block.begin; k < block.end;) {
     const int64_t g = k / weight.group;
     const int64_t end = std::min((g + 1) * weight.group, block.end);
-    const GroupScale group = group_scale<kFormat>(weight, scale_index(panel, group_count, g));
+    const GroupScale group = group_scale<kFormat>(weight, panel, group_count, g);
     for (; k < end; k += kStep, codes += kStepBytes, dst += kStep * kPanel) {
       widen_step<kFormat>(lanes::load_codes(codes), group, dst);
     }

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "buffer.h"
+#include "group_scales.h"
 
 namespace sagellm {
 namespace {
@@ -61,9 +62,9 @@ class Workspace {
 
 // The step of scale_group() for one panel and the rows of a tile.
 inline void add_group(lanes::Floats (&y)[kRows], const lanes::Ints (&sums)[kRows],
-                      const TileScales& rows, const float* scales, const float* mins,
+                      const TileScales& rows, const PanelScales& scales, const PanelScales* mins,
                       int64_t group) {
-  const lanes::Floats scale = lanes::load(scales + group * kPanel);
+  const lanes::Floats scale = scales.load(group);
   const float* const row_scales = rows.scales + group * kRows;
   SAGELLM_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -71,7 +72,7 @@ inline void add_group(lanes::Floats (&y)[kRows], const lanes::Ints (&sums)[kRows
     y[r] = lanes::fma(lanes::to_float(sums[r]), both, y[r]);
   }
   if (mins == nullptr) return;
-  const lanes::Floats minimum = lanes::load(mins + group * kPanel);
+  const lanes::Floats minimum = mins->load(group);
   const float* const weighted_sums = rows.weighted_sums + group * kRows;
   SAGELLM_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -83,9 +84,11 @@ inline void add_group(lanes::Floats (&y)[kRows], const lanes::Ints (&sums)[kRows
 // they are in the tile because it is never smaller.
 void tile(const Int8Layer& layer, const matrix::Shape& shape, const int8_t* codes,
           const TileScales& rows, int64_t row, int64_t done, int64_t panel) {
-  const int64_t first = scale_index(panel, layer.groups, 0);
-  const float* const scales = layer.weight.scales + first;
-  const float* const mins = layer.weight.mins == nullptr ? nullptr : layer.weight.mins + first;
+  const Weight& weight = layer.weight;
+  const PanelScales scales(weight, weight.scales, panel, layer.groups);
+  PanelScales mins;
+  const bool has_mins = weight.mins != nullptr;
+  if (has_mins) mins = PanelScales(weight, weight.mins, panel, layer.groups);
   const int8_t* const inputs = layer.rows + row * layer.row_stride;
 
   lanes::Floats y[kRows];
@@ -96,7 +99,7 @@ void tile(const Int8Layer& layer, const matrix::Shape& shape, const int8_t* code
     const int64_t count = std::min<int64_t>(matrix::kAtOnce, layer.groups - group);
     matrix::products(sums, inputs + group * shape.group_inputs(), layer.row_stride,
                      codes + group * shape.group_bytes(), shape, count);
-    for (int64_t i = 0; i < count; ++i) add_group(y, sums[i], rows, scales, mins, group + i);
+    for (int64_t i = 0; i < count; ++i) add_group(y, sums[i], rows, scales, has_mins ? &mins : nullptr, group + i);
   }
 
   // Through memory: above, y is in registers because no index depends on a variable.

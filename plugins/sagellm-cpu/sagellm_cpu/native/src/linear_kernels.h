@@ -12,9 +12,9 @@ namespace sagellm {
 
 size_t code_data_bytes(int32_t format, int64_t out, int64_t in);
 size_t code_scale_count(int64_t out, int64_t in, int64_t group);
-void pack_codes(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first,
-                int64_t count, const void* source, const float* scales, const float* mins,
-                void* packed_data, float* packed_scales, float* packed_mins);
+void pack_codes(int32_t format, int32_t scale_format, int64_t out, int64_t in, int64_t group,
+                int64_t first, int64_t count, const void* source, const void* scales,
+                const void* mins, void* packed_data, void* packed_scales, void* packed_mins);
 void unpack_codes_row(const Weight& weight, int64_t row, float* dst);
 
 // linear() in kInt8 arithmetic over what quantise_row() made of the rows.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "codes_layout.h"
+#include "half.h"
 #include "linear_kernels.h"
 
 namespace sagellm {
@@ -33,9 +34,32 @@ void pack_row_q4(const uint8_t* source, int64_t in, uint8_t* lane) {
   }
 }
 
-void pack_scales_row(const float* source, int64_t groups, int64_t output, float* packed) {
-  float* lane = packed + scale_index(output / kPanel, groups, 0) + output % kPanel;
-  for (int64_t g = 0; g < groups; ++g) lane[g * kPanel] = source == nullptr ? 0.0f : source[g];
+// Scales, or minimums, of one output; zeros where there is no source.
+template <typename Number>
+void pack_scales_row(const Number* source, int64_t groups, int64_t output, Number* packed) {
+  Number* const lane = packed + scale_index(output / kPanel, groups, 0) + output % kPanel;
+  for (int64_t g = 0; g < groups; ++g) lane[g * kPanel] = source == nullptr ? Number{} : source[g];
+}
+
+// Those of `count` outputs from `first` on, and of the padding after the last one.
+template <typename Number>
+void pack_scales(const void* source, int64_t groups, int64_t out, int64_t first, int64_t count,
+                 void* packed) {
+  const auto* const rows = static_cast<const Number*>(source);
+  auto* const target = static_cast<Number*>(packed);
+  for (int64_t row = 0; row < count; ++row) {
+    pack_scales_row(rows == nullptr ? nullptr : rows + row * groups, groups, first + row, target);
+  }
+  if (first + count != out) return;
+  for (int64_t output = out; output < panels_of(out) * kPanel; ++output) {
+    pack_scales_row<Number>(nullptr, groups, output, target);
+  }
+}
+
+// One scale, or minimum.
+float number_at(const void* numbers, int32_t format, int64_t index) {
+  return format == kF16 ? widen_half(static_cast<const uint16_t*>(numbers)[index])
+                        : static_cast<const float*>(numbers)[index];
 }
 
 }  // namespace
@@ -48,10 +72,13 @@ size_t code_scale_count(int64_t out, int64_t in, int64_t group) {
   return static_cast<size_t>(panels_of(out) * groups_of(in, group) * kPanel);
 }
 
-void pack_codes(int32_t format, int64_t out, int64_t in, int64_t group, int64_t first,
-                int64_t count, const void* source, const float* scales, const float* mins,
-                void* packed_data, float* packed_scales, float* packed_mins) {
+void pack_codes(int32_t format, int32_t scale_format, int64_t out, int64_t in, int64_t group,
+                int64_t first, int64_t count, const void* source, const void* scales,
+                const void* mins, void* packed_data, void* packed_scales, void* packed_mins) {
   const int64_t groups = groups_of(in, group);
+  const auto pack_numbers = scale_format == kF16 ? pack_scales<uint16_t> : pack_scales<float>;
+  pack_numbers(scales, groups, out, first, count, packed_scales);
+  if (packed_mins != nullptr) pack_numbers(mins, groups, out, first, count, packed_mins);
   auto* const data = static_cast<uint8_t*>(packed_data);
   const auto lane_of = [&](int64_t output) {
     return data + (output / kPanel) * panel_bytes(format, in) + (output % kPanel) * 4;
@@ -64,11 +91,6 @@ void pack_codes(int32_t format, int64_t out, int64_t in, int64_t group, int64_t 
       const int64_t row_bytes = ceil_div(in, 2);
       pack_row_q4(static_cast<const uint8_t*>(source) + row * row_bytes, in, lane_of(output));
     }
-    pack_scales_row(scales + row * groups, groups, output, packed_scales);
-    if (packed_mins != nullptr) {
-      pack_scales_row(mins == nullptr ? nullptr : mins + row * groups, groups, output,
-                      packed_mins);
-    }
   }
   if (first + count != out) return;
   const int zero = format == kQ8 ? kCodeZero : 0;
@@ -77,8 +99,6 @@ void pack_codes(int32_t format, int64_t out, int64_t in, int64_t group, int64_t 
     for (int64_t step = 0; step < steps_of(format, in); ++step) {
       std::memset(lane + step * kStepBytes, zero, 4);
     }
-    pack_scales_row(nullptr, groups, output, packed_scales);
-    if (packed_mins != nullptr) pack_scales_row(nullptr, groups, output, packed_mins);
   }
 }
 
@@ -89,8 +109,9 @@ void unpack_codes_row(const Weight& weight, int64_t row, float* dst) {
   const uint8_t* const codes = panel_codes(weight, panel) + lane * 4;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t index = scale_index(panel, groups, g) + lane;
-    const float scale = weight.scales[index];
-    const float minimum = weight.mins == nullptr ? 0.0f : weight.mins[index];
+    const float scale = number_at(weight.scales, weight.scale_format, index);
+    const float minimum =
+        weight.mins == nullptr ? 0.0f : number_at(weight.mins, weight.scale_format, index);
     const int64_t end = (g + 1) * weight.group < weight.in ? (g + 1) * weight.group : weight.in;
     for (int64_t k = g * weight.group; k < end; ++k) {
       int code;

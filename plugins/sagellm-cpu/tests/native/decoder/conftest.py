@@ -30,6 +30,7 @@ _SOURCES = Path(sagellm_cpu.__file__).parent / "native" / "src"
 
 _CALLABLE = """
 #include "attention.h"
+#include "attention_ahead.h"
 #include "row_math.h"
 using namespace sagellm;
 extern "C" {
@@ -52,7 +53,7 @@ void attended(const AttentionShape* shape, const Segment* segments, int64_t coun
   const Partials partials = {largest.data(), sums.data(), mixed.data()};
   for (const AttentionItem& item : plan.items) {
     attend(*shape, item, segments[item.segment], {keys, values}, queries, width, out, width,
-           partials, space.data());
+           partials, space.data(), Upcoming());
   }
   for (int64_t row = 0; row < rows; ++row) {
     if (plan.split_of_row[row] < 0) continue;
@@ -112,7 +113,7 @@ size_t scale_count(int f, int64_t out, int64_t in, int64_t g) {
 }
 void packed(int f, int64_t out, int64_t in, int64_t g, const void* source, const float* scales,
             void* data, float* packed_scales) {
-  pack(f, out, in, g, 0, out, source, scales, nullptr, data, packed_scales, nullptr);
+  pack(f, kF32, out, in, g, 0, out, source, scales, nullptr, data, packed_scales, nullptr);
 }
 }
 """
@@ -203,7 +204,7 @@ class PackedWeight:
         self._alive = (data, own, bias)
         self.nbytes = data.nbytes
         pointers = [_pointer(data), _pointer(own), None, _pointer(bias)]
-        self.structure = WeightStructure(kind, int(codes), out, inputs, inputs, *pointers)
+        self.structure = WeightStructure(kind, int(codes), 0, out, inputs, inputs, *pointers)
 
 
 def _aligned(count: int) -> torch.Tensor:

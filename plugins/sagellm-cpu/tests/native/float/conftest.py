@@ -22,11 +22,13 @@ import sagellm_cpu
 from sagellm_cpu.native.structures import WeightStructure
 
 Array = npt.NDArray[np.float32]
+Scales = npt.NDArray[np.float32 | np.float16]
 Numbers = npt.NDArray[np.generic]
 
 _SOURCES = Path(sagellm_cpu.__file__).parent / "native" / "src"
 _FILES = ("pack_codes.cpp", "pack_floats.cpp", "linear_float_few.cpp", "linear_float_many.cpp")
 _FLOAT = 0
+_F32, _F16 = 0, 1
 
 _CALLABLE = """
 #include "floats_layout.h"
@@ -43,13 +45,13 @@ size_t data_bytes(int f, int64_t out, int64_t in) {
   return is_float_format(f) ? float_data_bytes(f, out, in) : code_data_bytes(f, out, in);
 }
 size_t scale_count(int64_t out, int64_t in, int64_t g) { return code_scale_count(out, in, g); }
-void packed(int f, int64_t out, int64_t in, int64_t g, int64_t first, int64_t count,
-            const void* source, const float* scales, const float* mins, void* data, float* ps,
-            float* pm) {
+void packed(int f, int sf, int64_t out, int64_t in, int64_t g, int64_t first, int64_t count,
+            const void* source, const void* scales, const void* mins, void* data, void* ps,
+            void* pm) {
   if (is_float_format(f)) {
     pack_floats(f, out, in, first, count, source, data);
   } else {
-    pack_codes(f, out, in, g, first, count, source, scales, mins, data, ps, pm);
+    pack_codes(f, sf, out, in, g, first, count, source, scales, mins, data, ps, pm);
   }
 }
 void unpacked(const Weight* w, int64_t row, float* dst) {
@@ -86,15 +88,15 @@ class Layer:
     """A layer as it is packed and as numbers.
 
     ``source`` is what packing takes; ``weights`` ``[out, in]`` are the numbers it stands for, in
-    float64; ``scales`` and ``mins`` are ``[out, in / group]``.
+    float64; ``scales`` and ``mins`` are ``[out, in / group]``, float32 or float16.
     """
 
     format: int
     group: int
     source: Numbers
     weights: npt.NDArray[np.float64]
-    scales: Array | None = None
-    mins: Array | None = None
+    scales: Scales | None = None
+    mins: Scales | None = None
     bias: Array | None = None
 
     @classmethod
@@ -108,12 +110,13 @@ class Layer:
         group: int = 0,
         mins: bool = False,
         bias: bool = False,
+        half: bool = False,
     ) -> Layer:
         """``kind`` is f32, f16, bf16, q8 or q4; no ``group`` is one for the whole row."""
         rng = np.random.default_rng(seed)
         added = rng.uniform(-1.0, 1.0, out).astype(np.float32) if bias else None
         if kind in ("q8", "q4"):
-            return cls._codes(rng, kind, out, inputs, group or inputs, mins, added)
+            return cls._codes(rng, kind, out, inputs, group or inputs, mins, added, half)
         numbers = rng.uniform(-1.0, 1.0, (out, inputs)).astype(np.float32)
         return cls._floats(kind, numbers, added)
 
@@ -141,12 +144,14 @@ class Layer:
         group: int,
         with_mins: bool,
         bias: Array | None,
+        half: bool,
     ) -> Layer:
         low, high = (-128, 128) if kind == "q8" else (0, 16)
         codes = rng.integers(low, high, (out, inputs))
         shape = (out, inputs // group)
-        scales = rng.uniform(0.001, 0.1, shape).astype(np.float32)
-        mins = rng.uniform(-1.0, 0.0, shape).astype(np.float32) if with_mins else None
+        kept = np.float16 if half else np.float32
+        scales = rng.uniform(0.001, 0.1, shape).astype(kept)
+        mins = rng.uniform(-1.0, 0.0, shape).astype(kept) if with_mins else None
         weights = codes * np.repeat(scales.astype(np.float64), group, axis=1)
         if mins is not None:
             weights = weights + np.repeat(mins.astype(np.float64), group, axis=1)
@@ -188,8 +193,10 @@ class Kernels:
         sizes = (ctypes.c_int64(out), ctypes.c_int64(inputs), ctypes.c_int64(layer.group))
         data = _aligned(self._c.data_bytes(layer.format, *sizes[:2]))
         count = 0 if layer.scales is None else self._c.scale_count(*sizes)
-        scales = None if layer.scales is None else _aligned(4 * count)
-        mins = None if layer.mins is None else _aligned(4 * count)
+        width = 4 if layer.scales is None else layer.scales.itemsize
+        scales = None if layer.scales is None else _aligned(width * count)
+        mins = None if layer.mins is None else _aligned(width * count)
+        scale_format = _F16 if width == 2 else _F32
         for rows in np.array_split(np.arange(out), parts):
             if not len(rows):
                 continue
@@ -198,6 +205,7 @@ class Kernels:
             pieces = [None if all_ is None else np.ascontiguousarray(all_[span]) for all_ in wanted]
             self._c.packed(
                 layer.format,
+                scale_format,
                 *sizes,
                 ctypes.c_int64(span.start),
                 ctypes.c_int64(len(rows)),
@@ -207,6 +215,7 @@ class Kernels:
         weight = WeightStructure(
             layer.format,
             _FLOAT,
+            scale_format,
             out,
             inputs,
             layer.group,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ _shapes = st.fixed_dictionaries(
         "odd": st.integers(1, 200),
         "mins": st.booleans(),
         "bias": st.booleans(),
+        "half": st.booleans(),
         "rows": st.integers(1, 40),
         "threads": st.integers(1, 3),
         "parts": st.integers(1, 4),
@@ -62,6 +64,7 @@ def test_products_are_those_of_float64(kernels: Any, layer: Any, shape: dict[str
         group=shape["group"],
         mins=shape["mins"],
         bias=shape["bias"],
+        half=shape["half"],
     )
     x = _inputs(shape["seed"], shape["rows"], inputs)
     onto = _inputs(1, shape["rows"], shape["out"]) if shape["add"] else None
@@ -142,3 +145,18 @@ def test_what_is_no_number_stays_in_its_row(
     got = kernels.linear(made, x, few=False)
     assert not np.isfinite(got[3][made.weights[:, 50] != 0]).any()
     assert np.array_equal(np.delete(got, 3, axis=0), np.delete(clean, 3, axis=0))
+
+
+@pytest.mark.parametrize("kind", ["q8", "q4"])
+@pytest.mark.parametrize("inputs", [192, 203])
+def test_scales_of_16_bits_give_the_same_bits_as_widened_ones(
+    kernels: Any, layer: Any, kind: str, inputs: int
+) -> None:
+    group = 32 if inputs == 192 else 0
+    made = layer.random(4, kind, out=75, inputs=inputs, group=group, mins=True, half=True)
+    wide = replace(made, scales=made.scales.astype(np.float32), mins=made.mins.astype(np.float32))
+    x = _inputs(4, 20, inputs)
+    for rows, few in ((1, True), (kernels.few_rows(made), True), (20, False)):
+        got = kernels.linear(made, x[:rows], few=few)
+        assert np.array_equal(got, kernels.linear(wide, x[:rows], few=few))
+    assert np.array_equal(kernels.unpack(made, parts=2), kernels.unpack(wide))

@@ -28,10 +28,19 @@ std::vector<float> floats(int64_t count) {
   return made;
 }
 
+// Numbers of half precision between 2^-14 and 2 in size.
+std::vector<uint16_t> halves(int64_t count) {
+  std::vector<uint16_t> made(static_cast<size_t>(count));
+  for (uint16_t& bits : made) {
+    bits = static_cast<uint16_t>(draw(2) << 15 | (1 + draw(15)) << 10 | draw(1024));
+  }
+  return made;
+}
+
 struct Case {
   int32_t format;
   int64_t out, in, group, rows;
-  bool mins, bias, add;
+  bool mins, bias, add, half;
   int threads;
 };
 
@@ -55,18 +64,24 @@ bool equal(const Case& made) {
   const bool bytes = made.format == kQ8;
   std::vector<uint8_t> codes(static_cast<size_t>(made.out * (bytes ? made.in : made.in / 2)));
   for (uint8_t& code : codes) code = static_cast<uint8_t>(draw(256));
+  const int32_t scale_format = made.half ? kF16 : kF32;
   const std::vector<float> scales = floats(made.out * groups), mins = floats(made.out * groups);
+  const std::vector<uint16_t> short_scales = halves(made.out * groups);
+  const std::vector<uint16_t> short_mins = halves(made.out * groups);
+  const void* own_mins = made.half ? static_cast<const void*>(short_mins.data()) : mins.data();
+  if (!made.mins) own_mins = nullptr;
   const std::vector<float> bias = floats(made.out);
   Buffer data, packed_scales, packed_mins;
   data.reserve(code_data_bytes(made.format, made.out, made.in));
   const auto count = static_cast<int64_t>(code_scale_count(made.out, made.in, made.group));
   packed_scales.reserve_floats(count);
   packed_mins.reserve_floats(count);
-  pack_codes(made.format, made.out, made.in, made.group, 0, made.out, codes.data(), scales.data(),
-             made.mins ? mins.data() : nullptr, data.bytes(), packed_scales.floats(),
-             made.mins ? packed_mins.floats() : nullptr);
+  pack_codes(made.format, scale_format, made.out, made.in, made.group, 0, made.out, codes.data(),
+             made.half ? static_cast<const void*>(short_scales.data()) : scales.data(), own_mins,
+             data.bytes(), packed_scales.floats(), made.mins ? packed_mins.floats() : nullptr);
   const Weight weight = {made.format,
                          kInt8,
+                         scale_format,
                          made.out,
                          made.in,
                          made.group,
@@ -100,7 +115,8 @@ int main() {
         const int64_t width = 1 + draw(9);
         const int64_t in = group == 0 ? 2 + 2 * draw(300) : group * width;
         const Case made = {format,       1 + draw(70), in,           group == 0 ? in : group, rows,
-                           draw(2) == 0, draw(2) == 0, draw(2) == 0, 1 + static_cast<int>(draw(3))};
+                           draw(2) == 0, draw(2) == 0, draw(2) == 0, draw(2) == 0,
+                           1 + static_cast<int>(draw(3))};
         if (!equal(made)) {
           std::printf("different: format %d, [%lld, %lld], group %lld, %lld rows\n", format,
                       static_cast<long long>(made.out), static_cast<long long>(made.in),

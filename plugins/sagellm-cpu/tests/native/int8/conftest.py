@@ -21,11 +21,13 @@ import pytest
 import sagellm_cpu
 
 Array = npt.NDArray[np.float32]
+Scales = npt.NDArray[np.float32 | np.float16]
 
 _SOURCES = Path(sagellm_cpu.__file__).parent / "native" / "src"
 _FILES = ("pack_codes.cpp", "quantise_row.cpp", "linear_int8.cpp", "linear_int8_matrix.cpp")
 _HERE = Path(__file__).parent
 _Q8, _Q4, _INT8 = 3, 4, 1
+_F32, _F16 = 0, 1
 
 _CALLABLE = """
 #include "linear_int8_matrix.h"
@@ -35,10 +37,10 @@ extern "C" {
 const char* matrices() { return matrix_instructions(); }
 size_t data_bytes(int f, int64_t out, int64_t in) { return code_data_bytes(f, out, in); }
 size_t scale_count(int64_t out, int64_t in, int64_t g) { return code_scale_count(out, in, g); }
-void packed(int f, int64_t out, int64_t in, int64_t g, int64_t first, int64_t count,
-            const void* source, const float* scales, const float* mins, void* data, float* ps,
-            float* pm) {
-  pack_codes(f, out, in, g, first, count, source, scales, mins, data, ps, pm);
+void packed(int f, int sf, int64_t out, int64_t in, int64_t g, int64_t first, int64_t count,
+            const void* source, const void* scales, const void* mins, void* data, void* ps,
+            void* pm) {
+  pack_codes(f, sf, out, in, g, first, count, source, scales, mins, data, ps, pm);
 }
 void unpacked(const Weight* w, int64_t row, float* dst) { unpack_codes_row(*w, row, dst); }
 size_t rounded_bytes(int64_t rows, int64_t in, int64_t g) { return quantised_bytes(rows, in, g); }
@@ -80,6 +82,7 @@ class _Weight(ctypes.Structure):
     _fields_ = (
         ("format", ctypes.c_int32),
         ("arithmetic", ctypes.c_int32),
+        ("scale_format", ctypes.c_int32),
         ("out", ctypes.c_int64),
         ("in_", ctypes.c_int64),
         ("group", ctypes.c_int64),
@@ -92,13 +95,16 @@ class _Weight(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer as numbers: codes ``[out, in]``, scales and minimums ``[out, in / group]``."""
+    """A layer as numbers: codes ``[out, in]``, scales and minimums ``[out, in / group]``.
+
+    Scales and minimums are kept as they are here: float32 or float16.
+    """
 
     bits: int
     group: int
     codes: npt.NDArray[np.int64]
-    scales: Array
-    mins: Array | None
+    scales: Scales
+    mins: Scales | None
     bias: Array | None
 
     @classmethod
@@ -112,16 +118,18 @@ class Layer:
         group: int,
         mins: bool = False,
         bias: bool = False,
+        half: bool = False,
     ) -> Layer:
         rng = np.random.default_rng(seed)
         low, high = (-128, 128) if bits == 8 else (0, 16)
         shape = (out, inputs // group)
+        kept = np.float16 if half else np.float32
         return cls(
             bits=bits,
             group=group,
             codes=rng.integers(low, high, (out, inputs)),
-            scales=rng.uniform(0.001, 1.0, shape).astype(np.float32),
-            mins=rng.uniform(-1.0, 1.0, shape).astype(np.float32) if mins else None,
+            scales=rng.uniform(0.001, 1.0, shape).astype(kept),
+            mins=rng.uniform(-1.0, 1.0, shape).astype(kept) if mins else None,
             bias=rng.uniform(-1.0, 1.0, out).astype(np.float32) if bias else None,
         )
 
@@ -138,6 +146,7 @@ class Layer:
             group=group or inputs,
             mins=bool(shape["mins"]),
             bias=bool(shape["bias"]),
+            half=bool(shape["half"]),
         )
 
     def weights(self) -> npt.NDArray[np.float64]:
@@ -186,8 +195,10 @@ class Kernels:
         sizes = (ctypes.c_int64(out), ctypes.c_int64(inputs), ctypes.c_int64(layer.group))
         data = _aligned(self._c.data_bytes(kind, *sizes[:2]))
         count = self._c.scale_count(*sizes)
-        scales = _aligned(4 * count)
-        mins = None if layer.mins is None else _aligned(4 * count)
+        width = layer.scales.itemsize
+        scales = _aligned(width * count)
+        mins = None if layer.mins is None else _aligned(width * count)
+        scale_format = _F16 if width == 2 else _F32
         for rows in np.array_split(np.arange(out), parts):
             if not len(rows):
                 continue
@@ -197,6 +208,7 @@ class Kernels:
             part_mins = None if layer.mins is None else np.ascontiguousarray(layer.mins[span])
             self._c.packed(
                 kind,
+                scale_format,
                 *sizes,
                 ctypes.c_int64(span.start),
                 ctypes.c_int64(len(rows)),
@@ -211,6 +223,7 @@ class Kernels:
         weight = _Weight(
             kind,
             _INT8,
+            scale_format,
             out,
             inputs,
             layer.group,

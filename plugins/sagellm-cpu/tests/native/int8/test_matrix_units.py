@@ -83,6 +83,7 @@ _shapes = st.fixed_dictionaries(
         "odd": st.integers(1, 400),
         "mins": st.booleans(),
         "bias": st.booleans(),
+        "half": st.booleans(),
         "rows": st.integers(8, 70),
         "threads": st.integers(1, 3),
         "onto": st.booleans(),

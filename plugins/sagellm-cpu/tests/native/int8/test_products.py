@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ _shapes = st.fixed_dictionaries(
         "odd": st.integers(1, 200),
         "mins": st.booleans(),
         "bias": st.booleans(),
+        "half": st.booleans(),
         "rows": st.integers(1, 40),
         "threads": st.integers(1, 3),
         "parts": st.integers(1, 4),
@@ -129,3 +131,19 @@ def test_rows_unpack_to_their_weights(kernels: Any, layer: Any) -> None:
         weight, _alive = kernels.pack(made, parts=3)
         rows = np.stack([kernels.unpack(weight, row) for row in range(21)])
         assert np.abs(rows - made.weights()).max() <= 1e-5
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("group", [32, 192])
+def test_scales_of_16_bits_give_the_same_bits_as_widened_ones(
+    kernels: Any, layer: Any, bits: int, group: int
+) -> None:
+    made = layer.random(4, bits=bits, out=75, inputs=192, group=group, mins=True, half=True)
+    wide = replace(made, scales=made.scales.astype(np.float32), mins=made.mins.astype(np.float32))
+    x = np.random.default_rng(4).standard_normal((20, 192)).astype(np.float32)
+    for rows in (1, 3, 20):
+        got, want = kernels.linear(made, x[:rows]), kernels.linear(wide, x[:rows])
+        assert np.array_equal(got, want)
+    (short, _one), (long, _two) = kernels.pack(made, parts=2), kernels.pack(wide)
+    for row in (0, 15, 74):
+        assert np.array_equal(kernels.unpack(short, row), kernels.unpack(long, row))
