@@ -28,7 +28,7 @@ from sagellm_torch.weights import DecoderWeights
 
 from sagellm_core.contract import ConfigurationError, ModelDescription
 
-from .coded_linear import CodedLinear, PendingLinear
+from .coded_linear import CodedEmbedding, CodedLinear, PendingLinear
 from .footprint import WORTH_ROUNDING, bytes_per_weight, tied_copy_bytes
 from .memory import read_memory
 from .native.kernels import NativeKernels
@@ -143,16 +143,15 @@ class CPUAdapter(DeviceAdapter):
         *,
         exact: bool,
     ) -> Linear:
-        """For the native kernels; before they are there it computes with numbers."""
+        """For the native kernels; before they are there, codes are widened in each call."""
         bias = merge_biases(biases)
         if self._kernels is not None:
             native = self._kernels.quantized_linear(weights, bias, exact=exact)
             if native is not None:
                 return native
-        numbers = self.merged_linear([weight.dequantise() for weight in weights], biases)
-        if not self._converts:
-            return numbers
-        return CodedLinear(weights, bias, numbers, exact=exact)
+        if self._converts:
+            return CodedLinear(weights, bias, exact=exact)
+        return self.merged_linear([weight.dequantise() for weight in weights], biases)
 
     def quantized_encoder_linear(
         self, weights: Sequence[QuantizedWeight], biases: Sequence[torch.Tensor | None]
@@ -173,10 +172,9 @@ class CPUAdapter(DeviceAdapter):
             native = self._kernels.tied_linear(weight, exact=exact)
             if native is not None:
                 return native
-        table, head = super().tied_linear(weight, exact=exact)
         if isinstance(weight, QuantizedWeight) and self._converts:
-            head = CodedLinear([weight], None, head, exact=exact)
-        return table, head
+            return CodedEmbedding(weight), CodedLinear([weight], None, exact=exact)
+        return super().tied_linear(weight, exact=exact)
 
     @property
     def keeps_codes(self) -> bool:
@@ -193,7 +191,7 @@ class CPUAdapter(DeviceAdapter):
         return "int8" if self._converts and parameters >= WORTH_ROUNDING else "none"
 
     def bytes_per_weight(self, dtype: torch.dtype, plan: QuantizationPlan, stored: str) -> float:
-        """Packed for the native kernels; until they are there, beside floats."""
+        """As codes, or packed for the native kernels once they are there."""
         ready = self._kernels is not None and self._kernels.pool is not None
         return bytes_per_weight(
             plan.name, stored, native=ready, codes=plan.takes_codes and self._converts
@@ -259,7 +257,7 @@ class CPUAdapter(DeviceAdapter):
         return hashlib.sha256("\0".join(told).encode()).hexdigest()[:32]
 
     def settle(self) -> bool:
-        """Wait for the native kernels, without which weights of few bits take more memory."""
+        """Wait for the native kernels, without which weights of 16 bits take twice as much."""
         kernels = self._kernels
         return kernels is not None and kernels.pool is None and kernels.wait()
 

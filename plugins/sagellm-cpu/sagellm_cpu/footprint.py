@@ -47,7 +47,7 @@ def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: boo
 
     :param quantization: ``none``, ``int8`` or ``int4``.
     :param stored: the type in the checkpoint, as ``Q4_K``.
-    :param native: packed for the native kernels; else floats stand beside the codes, if any.
+    :param native: packed for the native kernels, which widen 16 bits themselves.
     :param codes: whether codes are kept at all.
     """
     kept = _KEPT.get(stored)
@@ -57,11 +57,9 @@ def bytes_per_weight(quantization: str, stored: str, *, native: bool, codes: boo
         few = {"int8": _CODES8 if stored.startswith(("Q", "I")) else _ROUNDED8}.get(quantization, 0)
     else:
         few = kept
-    if not native:
-        return BYTES_PER_ELEMENT + (few if codes else 0)
-    if few:
+    if few and (codes or native):
         return few
-    return 2 if stored in _HALVES else BYTES_PER_ELEMENT
+    return 2 if native and stored in _HALVES else BYTES_PER_ELEMENT
 
 
 def bytes_needed(model: ModelDescription) -> int | None:

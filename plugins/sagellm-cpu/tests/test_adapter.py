@@ -86,7 +86,8 @@ def test_packed_layers_compute_the_same(rows, shape, with_bias) -> None:
     x = torch.randn(rows, shape[1])
     packed = PackedLinear(weight.clone(), bias)
     exact = (x.double() @ weight.double().T) + (bias.double() if with_bias else 0)
-    torch.testing.assert_close(packed(x), exact.float(), atol=1e-5, rtol=1e-5)
+    # One rounding for each of up to 129 products, of sums up to some 50.
+    torch.testing.assert_close(packed(x), exact.float(), atol=1e-4, rtol=1e-5)
     assert packed.nbytes == weight.nbytes
 
 
@@ -100,11 +101,11 @@ def test_fused_layers_compute_the_same(rows, with_bias, make) -> None:
     exact = (x.double() @ weight.double().T) + (bias.double() if with_bias else 0)
     before = residual.clone()
     total = adapter.residual_linear(weight.clone(), bias)(x, residual)
-    torch.testing.assert_close(total, (exact + residual).float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(total, (exact + residual).float(), atol=5e-5, rtol=1e-5)
     assert torch.equal(residual, before)
     for name, function in ACTIVATIONS.items():
         found = adapter.activated_linear(weight.clone(), bias, name)(x)
-        torch.testing.assert_close(found, function(exact).float(), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found, function(exact).float(), atol=5e-5, rtol=1e-5)
 
 
 def test_a_tied_head_is_copied_up_to_a_size() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .from_floats import INT4_GROUP, INT8_GROUP, int8_group, quantise_int4, quantise_int8
-from .quantized_weight import QuantizedWeight
+from .quantized_weight import QuantizedWeight, unpack_pairs
 
 #: A weight as a checkpoint gives it: numbers, or the codes that it is stored as.
 Part = torch.Tensor | QuantizedWeight
@@ -159,8 +159,7 @@ def alike(parts: Sequence[Part]) -> list[torch.Tensor] | list[QuantizedWeight]:
 def _with(part: QuantizedWeight, bits: int, group: int, *, low: bool) -> QuantizedWeight:
     codes, scales, mins = part.codes, part.scales, part.mins
     if bits > part.bits:
-        out, inputs = part.shape
-        codes = torch.stack((codes & 15, codes >> 4), dim=-1).view(out, inputs).view(torch.int8)
+        codes = unpack_pairs(codes).view(torch.int8)
     if low and mins is None:
         mins = torch.zeros_like(scales)
     if group != part.group:
