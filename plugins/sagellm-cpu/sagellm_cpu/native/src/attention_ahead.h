@@ -31,7 +31,9 @@ class Upcoming {
   }
 
   // Of how many pieces fetch() asks for one.
-  void divide(int64_t pieces) { piece_ = (end_ - next_ + pieces - 1) / std::max<int64_t>(pieces, 1); }
+  void divide(int64_t pieces) {
+    piece_ = (end_ - next_ + pieces - 1) / std::max<int64_t>(pieces, 1);
+  }
 
   void fetch() {
     const int64_t end = std::min(next_ + piece_, end_);

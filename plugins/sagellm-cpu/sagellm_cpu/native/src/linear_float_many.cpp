@@ -102,9 +102,9 @@ const float* panel_block(const Weight& weight, int64_t panel, const Block& block
 //   kept: sums of these rows, of the blocks before and for those after
 // A function of its own: among the variables of its callers, addresses of rows lose their registers.
 template <int kHeight, int kWidth, int kStreams>
-[[gnu::noinline]] void tile(const FloatLayer& layer, const float* const (&weights)[kWidth], const Block& block,
-          const Ahead<kStreams>& ahead, int64_t row, int64_t rows, int64_t panel,
-          float (*kept)[kPanels * kPanel]) {
+[[gnu::noinline]] void tile(const FloatLayer& layer, const float* const (&weights)[kWidth],
+                            const Block& block, const Ahead<kStreams>& ahead, int64_t row,
+                            int64_t rows, int64_t panel, float (*kept)[kPanels * kPanel]) {
   const float* x[kHeight];
   point_at_rows<kHeight>(layer, row, rows, x);
   Sums<kHeight, kWidth> sums;

@@ -99,7 +99,9 @@ void tile(const Int8Layer& layer, const matrix::Shape& shape, const int8_t* code
     const int64_t count = std::min<int64_t>(matrix::kAtOnce, layer.groups - group);
     matrix::products(sums, inputs + group * shape.group_inputs(), layer.row_stride,
                      codes + group * shape.group_bytes(), shape, count);
-    for (int64_t i = 0; i < count; ++i) add_group(y, sums[i], rows, scales, has_mins ? &mins : nullptr, group + i);
+    for (int64_t i = 0; i < count; ++i) {
+      add_group(y, sums[i], rows, scales, has_mins ? &mins : nullptr, group + i);
+    }
   }
 
   // Through memory: above, y is in registers because no index depends on a variable.
