@@ -48,9 +48,12 @@ def main() -> int:
         command.add_argument(
             "--environments", type=Path, default=None, help="where peers are installed"
         )
-    embed = commands.add_parser("embed", help="embedding beside sentence-transformers, in float32")
+    embed = commands.add_parser("embed", help="embedding beside sentence-transformers")
     embed.add_argument("-m", "--model", default=EMBEDDING_MODEL, help="directory")
     embed.add_argument("--texts", type=int, default=256, help="texts of each set")
+    embed.add_argument(
+        "--quantization", choices=("none", "int8"), default="none", help="of sagellm"
+    )
     embed.add_argument(
         "--their-python", default=sys.executable, help="Python that has sentence-transformers"
     )
@@ -189,6 +192,7 @@ def _embed(arguments: argparse.Namespace) -> Any:
         threads=arguments.threads,
         startup=not arguments.no_startup,
         their_python=arguments.their_python,
+        quantization=arguments.quantization,
     )
     show(report)
     return report

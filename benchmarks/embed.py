@@ -29,20 +29,23 @@ def measure(
     threads: int | None,
     startup: bool,
     their_python: str,
+    quantization: str,
 ) -> EmbedReport:
     """Each side in a process of its own; rounds take turns, so both meet the same disturbances.
 
     :param their_python: the interpreter that has sentence-transformers.
+    :param quantization: ours; sentence-transformers always computes in float32.
     """
     root = Path("/")
     threads = threads or usable_threads(root)
     load_before = os.getloadavg()[0]
     path = describe(reference).path
     assert path is not None, "a described model has a path"
-    startups = _startups(path, rounds, their_python) if startup else {}
+    chosen = {"BENCHMARK_QUANTIZATION": quantization}
+    startups = _startups(path, rounds, their_python, chosen) if startup else {}
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Side(sys.executable, _OURS, path, threads) as ours,
+        Side(sys.executable, _OURS, path, threads, chosen) as ours,
         Side(their_python, _THEIRS, path, threads) as theirs,
     ):
         sets = []
@@ -59,6 +62,7 @@ def measure(
         versions = {side.name: side.version for side in (ours, theirs)}
     return EmbedReport(
         model=reference,
+        quantization=quantization,
         processor=read_name(root),
         threads=threads,
         load_before=load_before,
@@ -69,12 +73,18 @@ def measure(
     )
 
 
-def _startups(path: Path, rounds: int, their_python: str) -> dict[str, list[float]]:
-    sides = {
-        "sagellm, backend_type='cpu'": (sys.executable, _OURS, {"BENCHMARK_BACKEND": "cpu"}),
-        "sagellm, backend_type='auto'": (sys.executable, _OURS, {"BENCHMARK_BACKEND": "auto"}),
-        "sentence-transformers": (their_python, _THEIRS, {}),
+def _startups(
+    path: Path, rounds: int, their_python: str, chosen: dict[str, str]
+) -> dict[str, list[float]]:
+    sides: dict[str, tuple[str, str, dict[str, str]]] = {
+        f"sagellm, backend_type='{backend}'": (
+            sys.executable,
+            _OURS,
+            {"BENCHMARK_BACKEND": backend, **chosen},
+        )
+        for backend in ("cpu", "auto")
     }
+    sides["sentence-transformers"] = (their_python, _THEIRS, {})
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     # One more than counts: the first start reads from the disk what later ones find in memory.
     for turn in range(rounds + 1):

@@ -13,8 +13,12 @@ def _open(model: str, threads: int | None) -> Embed:
     from sagellm_core.embedding import EmbeddingEngine
 
     options: dict[str, Any] = {"threads": threads} if threads else {}
-    backend = os.environ.get("BENCHMARK_BACKEND", "cpu")
-    engine = EmbeddingEngine(backend_type=backend, model_path=model, provider_options=options)
+    engine = EmbeddingEngine(
+        backend_type=os.environ.get("BENCHMARK_BACKEND", "cpu"),
+        model_path=model,
+        provider_options=options,
+        quantization=os.environ.get("BENCHMARK_QUANTIZATION"),
+    )
 
     def embed(texts: list[str]) -> Any:
         return engine.embed(texts, normalize=True)

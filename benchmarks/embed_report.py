@@ -40,6 +40,8 @@ class EmbedReport:
     """Everything measured, and on what."""
 
     model: str
+    #: Of sagellm.
+    quantization: str
     processor: str
     threads: int
     load_before: float
@@ -52,7 +54,8 @@ class EmbedReport:
 
 def show(report: EmbedReport) -> None:
     """Print it."""
-    print(f"model      {report.model}, float32")
+    kept = "float32" if report.quantization == "none" else f"{report.quantization} beside float32"
+    print(f"model      {report.model}, {kept}")
     print(f"processor  {report.processor}, {report.threads} threads")
     print("versions   " + ", ".join(f"{k} {v}" for k, v in report.versions.items()))
     print(f"load       {report.load_before:.1f} before, {report.load_after:.1f} after\n")

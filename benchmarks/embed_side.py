@@ -51,12 +51,20 @@ class Side:
     :raises RuntimeError: it did not start; its error output is in the message.
     """
 
-    def __init__(self, python: str, module: str, model: Path, threads: int) -> None:
+    def __init__(
+        self,
+        python: str,
+        module: str,
+        model: Path,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         # A file: a full pipe that nobody reads would stop the process.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             _command(python, module, model, threads),
             cwd=_ROOT,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
