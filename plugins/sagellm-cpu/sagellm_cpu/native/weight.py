@@ -69,15 +69,8 @@ class NativeWeight:
         self._scales = None if scales is None else _empty(count, scales)
         self._mins = _empty(count, scales) if scales is not None and mins else None
         self._bias = None if bias is None else bias.to(torch.float32).contiguous()
-        self.structure = WeightStructure(
-            format,
-            arithmetic,
-            _DENSE[scales or torch.float32],
-            out,
-            inputs,
-            group,
-            *map(_address, (self._data, self._scales, self._mins, self._bias)),
-        )
+        scale_format = _DENSE[scales or torch.float32]
+        self._describe(format, arithmetic, scale_format, out, inputs, group)
 
     @classmethod
     def restored(
@@ -111,16 +104,12 @@ class NativeWeight:
                 raise ValueError("packed weights of another layout")
         if weight._bias is not None and weight._bias.numel() != out:
             raise ValueError("a bias of another size")
-        weight.structure = WeightStructure(
-            kind,
-            arithmetic,
-            scale_format,
-            out,
-            inputs,
-            group,
-            *map(_address, (weight._data, scales, weight._mins, weight._bias)),
-        )
+        weight._describe(kind, arithmetic, scale_format, out, inputs, group)
         return weight
+
+    def _describe(self, *fields: int) -> None:
+        parts = (self._data, self._scales, self._mins, self._bias)
+        self.structure = WeightStructure(*fields, *map(_address, parts))
 
     @property
     def fields(self) -> list[int]:

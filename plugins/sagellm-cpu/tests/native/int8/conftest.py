@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import sagellm_cpu
+from sagellm_cpu.native.structures import WeightStructure
 
 Array = npt.NDArray[np.float32]
 Scales = npt.NDArray[np.float32 | np.float16]
@@ -76,21 +77,6 @@ if platform.machine() == "x86_64":
             _AVX512,
         ),
     }
-
-
-class _Weight(ctypes.Structure):
-    _fields_ = (
-        ("format", ctypes.c_int32),
-        ("arithmetic", ctypes.c_int32),
-        ("scale_format", ctypes.c_int32),
-        ("out", ctypes.c_int64),
-        ("in_", ctypes.c_int64),
-        ("group", ctypes.c_int64),
-        ("data", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("mins", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +174,7 @@ class Kernels:
         """Instructions that multiply matrices; empty: there are none."""
         return bytes(self._c.matrices()).decode()
 
-    def pack(self, layer: Layer, parts: int = 1) -> tuple[_Weight, list[object]]:
+    def pack(self, layer: Layer, parts: int = 1) -> tuple[WeightStructure, list[object]]:
         """The packed layer, and what must live as long as it does."""
         out, inputs = layer.codes.shape
         kind = _Q8 if layer.bits == 8 else _Q4
@@ -220,7 +206,7 @@ class Kernels:
                 _address(mins),
             )
         bias = layer.bias
-        weight = _Weight(
+        weight = WeightStructure(
             kind,
             _INT8,
             scale_format,
@@ -234,7 +220,7 @@ class Kernels:
         )
         return weight, [data, scales, mins, bias]
 
-    def unpack(self, weight: _Weight, row: int) -> Array:
+    def unpack(self, weight: WeightStructure, row: int) -> Array:
         target = np.full(weight.in_, np.nan, np.float32)
         self._c.unpacked(ctypes.byref(weight), ctypes.c_int64(row), _address(target))
         return target
