@@ -117,7 +117,9 @@ def _bytes(
     each = adapter.bytes_per_weight(dtype, plan, stored)
     head = config.embedding_count * dtype.itemsize
     if config.tie_word_embeddings:
-        return int(count * each) + adapter.linear_copies(head, shared=True)
+        # What is kept as codes is looked up in and multiplied with as such.
+        coded = each < dtype.itemsize
+        return int(count * each) + (0 if coded else adapter.linear_copies(head, shared=True))
     # An embedding of its own is looked up in, and kept as it is.
     return int((count - config.embedding_count) * each) + head
 

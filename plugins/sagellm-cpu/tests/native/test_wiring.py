@@ -231,7 +231,7 @@ def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypa
 
     monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
     monkeypatch.setattr(build, "wait", wait)
-    path = tiny("llama")
+    path = tiny("llama", torch.bfloat16)
     count = describe(path).parameter_count
     assert count is not None
 
@@ -239,9 +239,28 @@ def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypa
         def memory(self) -> DeviceMemory:
             return DeviceMemory(1 << 30, 3 * count)
 
-    options = LoadOptions(quantization="int8")
+    options = LoadOptions(quantization="none")
     model: Any = load_model(describe(path), Small(), options)
     assert isinstance(model.decoder, NativeDecoder)
-    with pytest.raises(InsufficientMemoryError, match="int8") as refused:
+    with pytest.raises(InsufficientMemoryError, match="float32") as refused:
         load_model(describe(path), Small({"native": "off"}), options)
     assert "int4" in refused.value.hint
+
+
+def test_a_tied_layer_of_few_bits_needs_no_copy(tiny, compiled, monkeypatch) -> None:
+    from sagellm_cpu.native import kernels
+
+    build = NativeBuild(compiled, 1)
+    build._library = None
+    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
+    monkeypatch.setattr(build, "wait", lambda timeout=None: False)
+    path = tiny("gemma")
+    count = describe(path).parameter_count
+    assert count is not None
+
+    class Small(CPUAdapter):
+        def memory(self) -> DeviceMemory:
+            return DeviceMemory(1 << 30, count * 17 // 16 + 1)
+
+    model: Any = load_model(describe(path), Small(), LoadOptions(quantization="int8"))
+    assert not isinstance(model.decoder, NativeDecoder)
