@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sagellm_torch import (
@@ -38,6 +38,9 @@ from .packed.layout import put_together, take_apart
 from .packed_linear import PackedLinear, PackedResidualLinear, packing_available
 from .processor import usable_threads
 from .torch_threads import use_torch_threads
+
+if TYPE_CHECKING:
+    from sagellm_torch import Encoder, TokenStates
 
 _log = logging.getLogger("sagellm.cpu")
 _ROOT = Path("/")
@@ -269,6 +272,10 @@ class CPUAdapter(DeviceAdapter):
     def fuse_decoder(self, decoder: Decoder) -> StepDecoder | None:
         """All of a step in one native call, as soon as there is a library."""
         return None if self._kernels is None else self._kernels.fuse(decoder)
+
+    def fuse_encoder(self, encoder: Encoder) -> TokenStates | None:
+        """All of a pass in one native call, where layers have few bits and there is a library."""
+        return None if self._kernels is None else self._kernels.fuse_encoder(encoder)
 
     def activated_linear(
         self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str

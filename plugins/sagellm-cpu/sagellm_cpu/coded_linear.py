@@ -88,10 +88,16 @@ class PendingLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
+        self.native()
+        return self._layer(x)
+
+    def native(self) -> Linear | None:
+        """The native layer; ``None`` as long as there is none."""
         make = self._native  # another thread may exchange it meanwhile
         if make is not None:
             native = make()
-            if native is not None:
-                # The codes, which the maker holds, go with it.
-                self._layer, self._native = native, None
-        return self._layer(x)
+            if native is None:
+                return None
+            # The codes, which the maker holds, go with it.
+            self._layer, self._native = native, None
+        return self._layer

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .attention import AttentionConfig
     from .decoder import Decoder, StepDecoder
     from .embedding import TorchEmbedder, open_embedder
+    from .embedding.embedder import TokenStates
+    from .embedding.encoder import Encoder
     from .embedding.pack import Group
     from .kv_cache import CacheShape, KVCache
     from .linear import DenseLinear, Linear, ResidualLinear
@@ -51,6 +53,8 @@ _HOME = {
     "AttentionConfig": "attention",
     "Decoder": "decoder",
     "StepDecoder": "decoder",
+    "Encoder": "embedding.encoder",
+    "TokenStates": "embedding.embedder",
     "TorchEmbedder": "embedding",
     "open_embedder": "embedding",
     "Group": "embedding.pack",
@@ -83,6 +87,7 @@ __all__ = [
     "DenseLinear",
     "DeviceAdapter",
     "DeviceMemory",
+    "Encoder",
     "EncoderConfig",
     "EncoderModel",
     "Group",
@@ -92,6 +97,7 @@ __all__ = [
     "ResidualLinear",
     "Segment",
     "StepDecoder",
+    "TokenStates",
     "TorchEmbedder",
     "TorchModel",
     "TorchRunner",

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from .architecture import DecoderConfig
     from .decoder import Decoder, StepDecoder
+    from .embedding.embedder import TokenStates
+    from .embedding.encoder import Encoder
     from .weights import DecoderWeights
 
 #: Names of the types that a user may ask for.
@@ -270,6 +272,13 @@ class DeviceAdapter(DeviceOperators):
         Asked before every step until there is something, so a device may answer later, once it has
         compiled what it needs, and sequences go on under it: the KV cache stays as it is. It has to
         answer at once.
+        """
+        return None
+
+    def fuse_encoder(self, encoder: Encoder) -> TokenStates | None:
+        """What computes this encoder's passes from now on; ``None``: it goes on itself.
+
+        Asked before every pass until there is something; it has to answer at once.
         """
         return None
 

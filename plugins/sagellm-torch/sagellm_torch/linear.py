@@ -54,33 +54,33 @@ class ResidualLinear(Protocol):
 class ActivatedLinear:
     """A linear layer and an activation after it."""
 
-    __slots__ = ("_activation", "_linear")
+    __slots__ = ("_activation", "linear")
 
     def __init__(self, linear: Linear, activation: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._linear = linear
+        self.linear = linear
         self._activation = activation
 
     @property
     def nbytes(self) -> int:
         """Bytes of the layer."""
-        return self._linear.nbytes
+        return self.linear.nbytes
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``activation(x @ weight.T + bias)``."""
-        return self._activation(self._linear(x))
+        return self._activation(self.linear(x))
 
 
 class AddedLinear:
     """A linear layer and an addition after it."""
 
-    __slots__ = ("_linear",)
+    __slots__ = ("linear",)
 
     def __init__(self, linear: Linear) -> None:
-        self._linear = linear
+        self.linear = linear
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias + residual``."""
-        return self._linear(x).add_(residual)
+        return self.linear(x).add_(residual)
 
 
 class DenseLinear:

@@ -13,6 +13,7 @@ from .architecture import DecoderConfig, EncoderConfig
 from .decoder import Decoder, StepDecoder
 
 if TYPE_CHECKING:
+    from .embedding.embedder import TokenStates
     from .embedding.encoder import Encoder
     from .embedding.recipe import Recipe
 
@@ -186,6 +187,7 @@ class EncoderModel(TorchModel):
             quantization=quantization,
         )
         self._encoder: Encoder | None = encoder
+        self._fused: TokenStates | None = None
         self._config = encoder.config
         self._recipe = recipe
 
@@ -200,16 +202,20 @@ class EncoderModel(TorchModel):
         return self._recipe
 
     @property
-    def encoder(self) -> Encoder:
-        """The encoder.
+    def encoder(self) -> TokenStates:
+        """The encoder, or what the device computes it with by now: ask before every pass.
 
         :raises EngineClosedError: the model was closed.
         """
-        if self._encoder is None:
+        if self._fused is not None:
+            return self._fused
+        encoder = self._encoder
+        if encoder is None:
             raise self._closed()
-        return self._encoder
+        self._fused = self._adapter.fuse_encoder(encoder)
+        return self._fused or encoder
 
     def close(self) -> None:
         """Give the weights back. May be called twice."""
-        self._encoder = None
+        self._encoder = self._fused = None
         super().close()

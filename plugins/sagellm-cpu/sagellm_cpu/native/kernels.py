@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,6 +19,9 @@ from .decoder import NativeDecoder
 from .library import LibraryError, NativePool
 from .linear import NativeLinear
 from .weight import narrowest, pack_codes, pack_dense
+
+if TYPE_CHECKING:
+    from sagellm_torch import Encoder, TokenStates
 
 _log = logging.getLogger("sagellm.cpu")
 
@@ -106,3 +110,10 @@ class NativeKernels:
                 return None
             conversion = self._conversions[decoder] = Conversion(decoder, pool)
         return conversion.decoder()
+
+    def fuse_encoder(self, encoder: Encoder) -> TokenStates | None:
+        """The native encoder, when its layers are; asked before every pass."""
+        from .encoder import native_encoder  # what only embeds needs is imported then
+
+        pool = self.pool
+        return None if pool is None else native_encoder(encoder, pool)

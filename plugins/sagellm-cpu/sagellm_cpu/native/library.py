@@ -9,10 +9,10 @@ from ctypes import POINTER, c_char_p, c_int32, c_int64, c_void_p
 from pathlib import Path
 from threading import Lock
 
-from .structures import DECODER_STRUCTURES, WeightStructure
+from .structures import DECODER_STRUCTURES, ENCODER_STRUCTURES, WeightStructure
 
 #: What ``sagellm_interface`` says of a library that this code can call.
-INTERFACE = 2
+INTERFACE = 3
 
 _FUNCTIONS = {
     "sagellm_interface": (c_int32, ()),
@@ -40,6 +40,10 @@ _FUNCTIONS = {
     "sagellm_decoder_create": (c_void_p, (c_void_p, c_void_p, c_void_p)),
     "sagellm_decoder_step": (c_int32, (c_void_p, c_void_p, c_void_p)),
     "sagellm_decoder_destroy": (None, (c_void_p,)),
+    "sagellm_encoder_layout": (None, (c_void_p,)),
+    "sagellm_encoder_create": (c_void_p, (c_void_p, c_void_p, c_void_p)),
+    "sagellm_encoder_pass": (c_int32, (c_void_p, c_void_p, c_void_p)),
+    "sagellm_encoder_destroy": (None, (c_void_p,)),
 }
 
 
@@ -70,11 +74,15 @@ class NativeLibrary:
         version = self.c.sagellm_interface()
         if version != INTERFACE:
             raise LibraryError(f"{path} has interface {version}, not {INTERFACE}")
-        sizes = (c_int64 * len(DECODER_STRUCTURES))()
-        self.c.sagellm_decoder_layout(sizes)
-        own = [ctypes.sizeof(structure) for structure in DECODER_STRUCTURES]
-        if list(sizes) != own:
-            raise LibraryError(f"{path} has structures of {list(sizes)} bytes, not {own}")
+        for structures, layout in (
+            (DECODER_STRUCTURES, self.c.sagellm_decoder_layout),
+            (ENCODER_STRUCTURES, self.c.sagellm_encoder_layout),
+        ):
+            sizes = (c_int64 * len(structures))()
+            layout(sizes)
+            own = [ctypes.sizeof(structure) for structure in structures]
+            if list(sizes) != own:
+                raise LibraryError(f"{path} has structures of {list(sizes)} bytes, not {own}")
         #: The instructions that it was compiled for, as ``avx512-vnni`` or ``avx512-vnni-amx``.
         self.instructions: str = self.c.sagellm_instructions().decode()
         self._pools: dict[int, NativePool] = {}

@@ -1,5 +1,5 @@
-"""The structures of the native library's C interface, as ``src/linear.h`` and ``src/decoder.h``
-declare them."""
+"""The structures of the native library's C interface, as ``src/linear.h``, ``src/decoder.h`` and
+``src/encoder.h`` declare them."""
 
 from __future__ import annotations
 
@@ -107,4 +107,70 @@ DECODER_STRUCTURES = (
     EndsStructure,
     StepStructure,
     SegmentStructure,
+)
+
+
+class EncoderConfigStructure(ctypes.Structure):
+    """``EncoderConfig``: what the layers have in common."""
+
+    _fields_ = (
+        ("vocab", c_int64),
+        ("positions", c_int64),
+        ("hidden", c_int64),
+        ("intermediate", c_int64),
+        ("heads", c_int64),
+        ("layers", c_int64),
+        ("activation", c_int32),
+        ("norm_eps", c_float),
+    )
+
+
+class EncoderNormStructure(ctypes.Structure):
+    """``EncoderNorm``: a layer norm."""
+
+    _fields_ = (("weight", c_void_p), ("bias", c_void_p))
+
+
+class EncoderLayerStructure(ctypes.Structure):
+    """``EncoderLayer``: one layer."""
+
+    _fields_ = (
+        ("qkv", WeightStructure),
+        ("output", WeightStructure),
+        ("up", WeightStructure),
+        ("down", WeightStructure),
+        ("attention_norm", EncoderNormStructure),
+        ("output_norm", EncoderNormStructure),
+    )
+
+
+class EncoderTablesStructure(ctypes.Structure):
+    """``EncoderTables``: what tokens begin as."""
+
+    _fields_ = (("words", c_void_p), ("positions", c_void_p), ("norm", EncoderNormStructure))
+
+
+class EncoderPassStructure(ctypes.Structure):
+    """``EncoderPass``: one pass."""
+
+    _fields_ = (
+        ("rows", c_int64),
+        ("texts", c_int64),
+        ("outputs", c_int64),
+        ("tokens", c_void_p),
+        ("places", c_void_p),
+        ("lengths", c_void_p),
+        ("output_rows", c_void_p),
+        ("bias", c_void_p),
+        ("bias_size", c_int64),
+        ("hidden", c_void_p),
+    )
+
+
+#: In the order in which ``sagellm_encoder_layout`` tells their sizes.
+ENCODER_STRUCTURES = (
+    EncoderConfigStructure,
+    EncoderLayerStructure,
+    EncoderTablesStructure,
+    EncoderPassStructure,
 )

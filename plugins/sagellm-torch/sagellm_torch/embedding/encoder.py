@@ -26,6 +26,11 @@ class Encoder:
         #: [heads, n, n] for the longest text so far.
         self._bias: torch.Tensor | None = None
 
+    @property
+    def weights(self) -> EncoderWeights:
+        """Its weights."""
+        return self._weights
+
     def hidden_states(self, pack: Pack, rows: torch.Tensor | None) -> torch.Tensor:
         """Token vectors of the last layer, [T, hidden].
 
@@ -33,13 +38,13 @@ class Encoder:
         """
         weights, heads = self._weights, self.config.num_heads
         hidden = F.embedding(pack.tokens, weights.words)
-        hidden += F.embedding(self._positions(pack), weights.positions)
+        hidden += F.embedding(self.positions(pack), weights.positions)
         hidden = self._norm(hidden, weights.norm)
         count = hidden.shape[0]
         extra = self._adapter.padded_tokens(count) - count
         if extra:
             hidden = F.pad(hidden, (0, 0, 0, extra))
-        bias = self._bias_for(pack.lengths[0])
+        bias = self.bias(pack.lengths[0])
         last = len(weights.layers) - 1
         for index, layer in enumerate(weights.layers):
             mixed = self._adapter.attend_full(layer.qkv(hidden), pack.groups, heads, bias)
@@ -54,10 +59,8 @@ class Encoder:
         """Let go of what was kept between passes."""
         self._bias = None
 
-    def _norm(self, x: torch.Tensor, norm: Norm) -> torch.Tensor:
-        return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, self.config.norm_eps)
-
-    def _positions(self, pack: Pack) -> torch.Tensor:
+    def positions(self, pack: Pack) -> torch.Tensor:
+        """Each token's row of the table of positions, [T] of int64."""
         first, pad = self.config.first_position, self.config.pad_token_id
         places = pack.positions()
         if first == 0:
@@ -71,10 +74,14 @@ class Encoder:
         starts = np.repeat(before[pack.first_rows()], pack.lengths)
         return pack.integers(np.where(real, before - starts + first, pad))
 
-    def _bias_for(self, length: int) -> torch.Tensor | None:
+    def bias(self, length: int) -> torch.Tensor | None:
+        """What is added to scores, [heads, n, n] with n >= length; ``None``: nothing."""
         weight = self._weights.relative
         if weight is None:
             return None
         if self._bias is None or self._bias.shape[1] < length:
             self._bias = relative_bias(weight, length)
         return self._bias
+
+    def _norm(self, x: torch.Tensor, norm: Norm) -> torch.Tensor:
+        return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, self.config.norm_eps)

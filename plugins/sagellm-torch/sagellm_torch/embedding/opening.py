@@ -9,6 +9,7 @@ from sagellm_torch.model import DecoderModel, EncoderModel, TorchModel
 
 from .decoder_states import DecoderStates
 from .embedder import TokenStates, TorchEmbedder
+from .encoder_states import EncoderStates
 from .pooling import POOLINGS
 from .recipe import Recipe, read_recipe
 from .text_encoder import TextEncoder
@@ -31,7 +32,8 @@ def open_embedder(model: TorchModel, config: EmbedderConfig) -> TorchEmbedder:
     longest = model.max_model_len
     states: TokenStates
     if isinstance(model, EncoderModel):
-        recipe, states = model.recipe, model.encoder
+        _ = model.encoder  # refuses a closed model
+        recipe, states = model.recipe, EncoderStates(model)
         width, vocab_size = model.config.hidden_size, model.config.vocab_size
     elif isinstance(model, DecoderModel):
         recipe = read_recipe(model.description, default_pooling=DECODER_POOLING)

@@ -251,6 +251,18 @@ void soften(float* scores, int64_t first, int64_t end, int64_t low, int64_t high
   *total = lanes::sum(sums);
 }
 
+// Adds what positions give to the scores of a line, of `count` keys.
+void add_bias(const float* bias, int64_t count, float* scores) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    lanes::store(scores + i, lanes::add(lanes::load(scores + i), lanes::load(bias + i)));
+  }
+  if (i < count) {
+    const Floats added = lanes::load_some(bias + i, static_cast<int>(count - i));
+    lanes::store(scores + i, lanes::add(lanes::load(scores + i), added));
+  }
+}
+
 float exponential_of(float x) {
   float lane[16];
   lanes::store(lane, lanes::exponential(lanes::set_float(x)));
@@ -350,13 +362,14 @@ void attend(const AttentionShape& shape, const AttentionItem& item, const Segmen
     space.sums[line] = 0.0f;
   }
   const int64_t lowest = lowest_seen(first_position, shape.window);
+  const int64_t highest = shape.full ? segment.start + segment.count - 1 : last_position;
   const int64_t first_span = item.span >= 0 ? item.span : lowest / kSpan;
-  const int64_t last_span = item.span >= 0 ? item.span : last_position / kSpan;
+  const int64_t last_span = item.span >= 0 ? item.span : highest / kSpan;
   for (int64_t span = first_span; span <= last_span; ++span) {
     const int64_t origin = span * kSpan;
     // Keys of this span, counted from its origin, that any line sees; the first one at a multiple
     // of a chunk, so that a key has its lane whatever the window.
-    const int64_t end = last_position + 1 - origin < kSpan ? last_position + 1 - origin : kSpan;
+    const int64_t end = highest + 1 - origin < kSpan ? highest + 1 - origin : kSpan;
     const int64_t first = lowest > origin ? (lowest - origin) / kChunk * kChunk : 0;
     const int64_t padded_end = (end + 15) / 16 * 16;
     upcoming.divide((end - first + 15) / 16);
@@ -373,7 +386,13 @@ void attend(const AttentionShape& shape, const AttentionItem& item, const Segmen
     for (int64_t line = 0; line < lines; ++line) {
       const int64_t position = first_position + line / group;
       const int64_t low = lowest_seen(position, shape.window) - origin;
-      const int64_t high = position + 1 - origin;
+      const int64_t high = shape.full ? end : position + 1 - origin;
+      if (shape.bias != nullptr) {
+        const int64_t head = item.kv_head * group + line % group;
+        const int64_t row = head * shape.bias_size + position;
+        add_bias(shape.bias + row * shape.bias_size + origin + first, end - first,
+                 space.scores + line * kSpan + first);
+      }
       soften(space.scores + line * kSpan, first, padded_end, low > first ? low : first,
              high < end ? high : end, shape.softcap, space.span_largest + line,
              space.span_sums + line);

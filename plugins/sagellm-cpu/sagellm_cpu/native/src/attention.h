@@ -1,4 +1,4 @@
-// Attention over a paged cache of keys and values.
+// Attention over a paged cache of keys and values, or over those of whole texts.
 //
 // Keys are taken in spans of kSpan, cut at multiples of kSpan of the sequence. Within a span every
 // sum is taken in one order, and spans are merged in the order of their positions; so a token's
@@ -36,6 +36,10 @@ struct AttentionShape {
   float scale;
   float softcap;   // 0: none
   int64_t window;  // tokens that a token sees, itself among them; 0: all
+  int64_t token_stride;  // floats from one token of the cache to the next
+  bool full;             // a token sees those after it, too: there is no window then
+  const float* bias;     // added to scores, [heads, bias_size, bias_size] by positions, or null
+  int64_t bias_size;
 };
 
 // A piece of attention that one thread computes: some rows of one sequence with the query heads of
@@ -98,7 +102,7 @@ inline int64_t cache_offset(const AttentionShape& shape, const Segment& segment,
                             int64_t kv_head) {
   const int64_t block = segment.blocks[position / shape.block_size];
   const int64_t token = block * shape.block_size + position % shape.block_size;
-  return (token * shape.kv_heads + kv_head) * shape.head_dim;
+  return token * shape.token_stride + kv_head * shape.head_dim;
 }
 
 }  // namespace sagellm

@@ -64,7 +64,9 @@ void Decoder::State::prepare_windows(const DecoderStep& step) {
     const AttentionShape shape = {config.heads,           config.kv_heads,
                                   config.head_dim,        step.block_size,
                                   config.attention_scale, config.attention_softcap,
-                                  layer.window};
+                                  layer.window,           config.kv_heads * config.head_dim,
+                                  false,                  nullptr,
+                                  0};
     windows_.push_back({shape, plan_attention(shape, step.segment, step.segments, step.rows)});
     lines = std::max(lines, windows_.back().plan.partial_lines);
   }

@@ -69,34 +69,68 @@ inline Floats relu(Floats x) { return lanes::max(lanes::set_float(0.0f), x); }
 
 template <class Function>
 void activate_with(Function function, const float* gate, const float* up, int64_t size, float* y) {
+  if (up == nullptr) {
+    each_step(size, [&](int64_t at, int count) {
+      store(y + at, function(load(gate + at, count)), count);
+    });
+    return;
+  }
   each_step(size, [&](int64_t at, int count) {
     store(y + at, lanes::mul(function(load(gate + at, count)), load(up + at, count)), count);
   });
 }
 
+// The sum of term(numbers, count of lanes) over a row.
+template <class Term>
+inline float sum_of(const float* x, int64_t size, Term term) {
+  Floats sums[4] = {lanes::set_float(0.0f), lanes::set_float(0.0f), lanes::set_float(0.0f),
+                    lanes::set_float(0.0f)};
+  int64_t at = 0;
+  for (; at + 64 <= size; at += 64) {
+    for (int i = 0; i < 4; ++i) sums[i] = term(lanes::load(x + at + 16 * i), sums[i], 16);
+  }
+  for (; at < size; at += 16) {
+    const int count = static_cast<int>(size - at < 16 ? size - at : 16);
+    sums[0] = term(load(x + at, count), sums[0], count);
+  }
+  return lanes::sum(lanes::add(lanes::add(sums[0], sums[1]), lanes::add(sums[2], sums[3])));
+}
+
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, int64_t size, float eps, float* y) {
-  Floats squares[4] = {lanes::set_float(0.0f), lanes::set_float(0.0f), lanes::set_float(0.0f),
-                       lanes::set_float(0.0f)};
-  int64_t at = 0;
-  for (; at + 64 <= size; at += 64) {
-    for (int i = 0; i < 4; ++i) {
-      const Floats part = lanes::load(x + at + 16 * i);
-      squares[i] = lanes::fma(part, part, squares[i]);
-    }
-  }
-  for (; at < size; at += 16) {
-    const Floats part = load(x + at, static_cast<int>(size - at < 16 ? size - at : 16));
-    squares[0] = lanes::fma(part, part, squares[0]);
-  }
-  const float total = lanes::sum(
-      lanes::add(lanes::add(squares[0], squares[1]), lanes::add(squares[2], squares[3])));
+  const float total = sum_of(
+      x, size, [](Floats part, Floats sum, int) { return lanes::fma(part, part, sum); });
   const Floats factor =
       lanes::set_float(1.0f / std::sqrt(total / static_cast<float>(size) + eps));
   each_step(size, [&](int64_t i, int count) {
     store(y + i, lanes::mul(lanes::mul(load(x + i, count), factor), load(weight + i, count)),
           count);
+  });
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t size, float eps,
+                float* y) {
+  const auto count_of = static_cast<float>(size);
+  const float mean =
+      sum_of(x, size, [](Floats part, Floats sum, int) { return lanes::add(sum, part); }) /
+      count_of;
+  const Floats means = lanes::set_float(mean);
+  // Of what was left out of the last lanes, which are zeros, nothing may be subtracted.
+  const float squares = sum_of(x, size, [&](Floats part, Floats sum, int count) {
+    if (count < 16) {
+      float some[16];
+      lanes::store(some, lanes::sub(part, means));
+      part = lanes::load_some(some, count);
+    } else {
+      part = lanes::sub(part, means);
+    }
+    return lanes::fma(part, part, sum);
+  });
+  const Floats factor = lanes::set_float(1.0f / std::sqrt(squares / count_of + eps));
+  each_step(size, [&](int64_t i, int count) {
+    const Floats centred = lanes::mul(lanes::sub(load(x + i, count), means), factor);
+    store(y + i, lanes::fma(centred, load(weight + i, count), load(bias + i, count)), count);
   });
 }
 

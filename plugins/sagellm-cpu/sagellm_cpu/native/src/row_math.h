@@ -17,7 +17,11 @@ enum Activation : int32_t {
 // y = x / sqrt(mean(x^2) + eps) * weight, each [size]; y may be x.
 void rms_norm(const float* x, const float* weight, int64_t size, float eps, float* y);
 
-// y = activation(gate) * up, each [size]; y may be gate.
+// y = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, each [size]; y may be x.
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t size, float eps,
+                float* y);
+
+// y = activation(gate) * up, each [size]; y may be gate. Without up (null) y = activation(gate).
 void activate(int32_t activation, const float* gate, const float* up, int64_t size, float* y);
 
 // x = cap * tanh(x / cap)
