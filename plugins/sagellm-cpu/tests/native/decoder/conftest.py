@@ -40,6 +40,10 @@ void norm(const float* x, const float* w, int64_t size, float eps, float* y) {
 void activated(int kind, const float* gate, const float* up, int64_t size, float* y) {
   activate(kind, gate, up, size, y);
 }
+void layer_normed(const float* x, const float* w, const float* b, int64_t size, float eps,
+                  float* y) {
+  layer_norm(x, w, b, size, eps, y);
+}
 void capped(float* x, int64_t size, float cap) { soft_cap(x, size, cap); }
 void rotated(const float* x, const float* rotation, int64_t rotary, int64_t size, float* y) {
   rotate_head(x, rotation, rotary, size, y);

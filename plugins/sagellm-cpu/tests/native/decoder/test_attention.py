@@ -22,6 +22,10 @@ class _Shape(ctypes.Structure):
         ("scale", ctypes.c_float),
         ("softcap", ctypes.c_float),
         ("window", ctypes.c_int64),
+        ("token_stride", ctypes.c_int64),
+        ("full", ctypes.c_bool),
+        ("bias", ctypes.c_void_p),
+        ("bias_size", ctypes.c_int64),
     )
 
 
@@ -45,6 +49,8 @@ class Sequences:
     softcap: float = 0.0
     window: int = 0
     seed: int = 0
+    full: bool = False
+    biased: bool = False
     queries: list[torch.Tensor] = field(default_factory=list)
     keys: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
@@ -55,6 +61,8 @@ class Sequences:
         counts = [-(-length // _BLOCK) for length in self.lengths]
         order = torch.randperm(sum(counts) + 2, generator=made)
         shape = (len(order) * _BLOCK, self.kv_heads, self.head_dim)
+        longest = max(self.lengths) + 3
+        self._bias = torch.randn(self.heads, longest, longest, generator=made)
         # Nothing may be read where no token is.
         self._cache = [torch.full(shape, float("nan")) for _ in range(2)]
         for length, table in zip(self.lengths, order.split([*counts, 2])[:-1], strict=True):
@@ -75,7 +83,17 @@ class Sequences:
             segments[i] = _Segment(row, end - start, start, self.tables[s].data_ptr())
             row += end - start
         shape = _Shape(
-            self.heads, self.kv_heads, self.head_dim, _BLOCK, 0.3, self.softcap, self.window
+            self.heads,
+            self.kv_heads,
+            self.head_dim,
+            _BLOCK,
+            0.3,
+            self.softcap,
+            self.window,
+            self.kv_heads * self.head_dim,
+            self.full,
+            self._bias.data_ptr() if self.biased else None,
+            self._bias.shape[1],
         )
         parts.attended(
             ctypes.byref(shape),
@@ -95,8 +113,11 @@ class Sequences:
         scores = torch.einsum("qhd,khd->hqk", self.queries[s].double(), keys) * 0.3
         if self.softcap:
             scores = torch.tanh(scores / self.softcap) * self.softcap
-        at = torch.arange(self.lengths[s])
-        hidden = at[None, :] > at[:, None]
+        length = self.lengths[s]
+        if self.biased:
+            scores += self._bias[:, :length, :length]
+        at = torch.arange(length)
+        hidden = (at[None, :] > at[:, None]) & torch.tensor(not self.full)
         if self.window:
             hidden |= at[None, :] <= at[:, None] - self.window
         weights = scores.masked_fill(hidden, float("-inf")).softmax(dim=-1)
@@ -164,3 +185,24 @@ def test_scores_of_any_size(parts) -> None:
     out = sequences.attend(parts, [(0, 0, 200)])
     torch.testing.assert_close(out.double(), sequences.exact(0), atol=1e-2, rtol=1e-2)
     assert out.isfinite().all()
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    lengths=st.lists(st.integers(1, 400), min_size=1, max_size=3),
+    heads=st.sampled_from((1, 3)),
+    head_dim=st.sampled_from((8, 24, 32, 64)),
+    biased=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_whole_texts_whose_tokens_see_each_other(
+    parts, lengths, heads, head_dim, biased, seed
+) -> None:
+    texts = Sequences(lengths, heads, heads, head_dim, full=True, biased=biased, seed=seed)
+    out = texts.attend(parts, [(s, 0, length) for s, length in enumerate(lengths)])
+    exact = torch.cat([texts.exact(s) for s in range(len(lengths))])
+    torch.testing.assert_close(out.double(), exact, atol=2e-5, rtol=1e-5)

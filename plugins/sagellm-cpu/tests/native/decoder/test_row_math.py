@@ -74,6 +74,41 @@ def test_norms(parts, size, seed, spread) -> None:
     torch.testing.assert_close(out.double(), exact, atol=1e-7, rtol=1e-6)
 
 
+@settings(
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    size=st.integers(1, 300),
+    seed=st.integers(0, 99),
+    spread=st.sampled_from((1e-2, 1, 1e4)),
+    place=st.sampled_from((0, 100)),
+)
+def test_layer_norms(parts, size, seed, spread, place) -> None:
+    made = torch.Generator().manual_seed(seed)
+    x, weight, bias = (torch.randn(size, generator=made) for _ in range(3))
+    x = (x + place) * spread
+    out = torch.empty(size)
+    parts.layer_normed(
+        *(_pointer(tensor) for tensor in (x, weight, bias)),
+        ctypes.c_int64(size),
+        ctypes.c_float(1e-5),
+        _pointer(out),
+    )
+    exact = F.layer_norm(x.double(), (size,), weight.double(), bias.double(), 1e-5)
+    # Numbers far from zero have fewer digits for their differences.
+    torch.testing.assert_close(out.double(), exact, atol=1e-4 if place else 2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_an_activation_alone(parts, kind) -> None:
+    gate = torch.randn(77, generator=torch.Generator().manual_seed(1)) * 4
+    out = torch.empty(77)
+    parts.activated(kind, _pointer(gate), None, ctypes.c_int64(77), _pointer(out))
+    assert torch.equal(out, _activated(parts, kind, gate, torch.ones(77)))
+
+
 @pytest.mark.parametrize("size", _SIZES)
 def test_soft_caps(parts, size) -> None:
     x = torch.linspace(-300, 300, size)
