@@ -22,7 +22,8 @@ from sagellm_torch import (
     StepDecoder,
 )
 from sagellm_torch import __version__ as kit_version
-from sagellm_torch.linear import EmbeddingTable, merge_biases
+from sagellm_torch.activations import ACTIVATIONS
+from sagellm_torch.linear import ActivatedLinear, AddedLinear, EmbeddingTable, merge_biases
 from sagellm_torch.quantization import RULES, QuantizationPlan, QuantizedWeight
 from sagellm_torch.weights import DecoderWeights
 
@@ -41,6 +42,8 @@ from .torch_threads import use_torch_threads
 
 if TYPE_CHECKING:
     from sagellm_torch import Encoder, TokenStates
+
+    from .native.linear import NativeLinear
 
 _log = logging.getLogger("sagellm.cpu")
 _ROOT = Path("/")
@@ -133,11 +136,20 @@ class CPUAdapter(DeviceAdapter):
         self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
     ) -> Linear:
         """For the native kernels, once they are there; before that for oneDNN."""
-        if self._kernels is not None:
-            native = self._kernels.linear(weights, merge_biases(biases))
-            if native is not None:
-                return native
-        return self.merged_linear(weights, biases)
+        return self._native(weights, biases) or self.merged_linear(weights, biases)
+
+    def encoder_linear(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """For the native kernels, once they are there; before that for oneDNN."""
+        return self._native(weights, biases) or self.merged_linear(weights, biases)
+
+    def _native(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> NativeLinear | None:
+        if self._kernels is None:
+            return None
+        return self._kernels.linear(weights, merge_biases(biases))
 
     def quantized_linear(
         self,
@@ -160,12 +172,18 @@ class CPUAdapter(DeviceAdapter):
         self, weights: Sequence[QuantizedWeight], biases: Sequence[torch.Tensor | None]
     ) -> Linear:
         """For the native kernels, from the first call on at which they are there."""
+        bias, kernels = merge_biases(biases), self._kernels
+
+        def make() -> Linear | None:
+            if kernels is None:
+                return None
+            return kernels.quantized_linear(weights, bias, exact=False)
+
+        native = make()
+        if native is not None:
+            return native
         numbers = self.merged_linear([weight.dequantise() for weight in weights], biases)
-        kernels = self._kernels
-        if kernels is None:
-            return numbers
-        bias = merge_biases(biases)
-        return PendingLinear(lambda: kernels.quantized_linear(weights, bias, exact=False), numbers)
+        return PendingLinear(make, numbers) if self._converts else numbers
 
     def tied_linear(
         self, weight: torch.Tensor | QuantizedWeight, *, exact: bool
@@ -274,19 +292,25 @@ class CPUAdapter(DeviceAdapter):
         return None if self._kernels is None else self._kernels.fuse(decoder)
 
     def fuse_encoder(self, encoder: Encoder) -> TokenStates | None:
-        """All of a pass in one native call, where layers have few bits and there is a library."""
+        """All of a pass in one native call, as soon as there is a library."""
         return None if self._kernels is None else self._kernels.fuse_encoder(encoder)
 
     def activated_linear(
         self, weight: torch.Tensor, bias: torch.Tensor | None, activation: str
     ) -> Linear:
-        """Packed, with the activation fused, where oneDNN is there."""
+        """For the native kernels, once they are there; before that for oneDNN, fused."""
+        native = self._native([weight], [bias])
+        if native is not None:
+            return ActivatedLinear(native, ACTIVATIONS[activation])
         if not self._packing:
             return super().activated_linear(weight, bias, activation)
         return PackedLinear(weight, bias, activation=activation)
 
     def residual_linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> ResidualLinear:
-        """Packed, with the addition fused, where oneDNN is there."""
+        """For the native kernels, once they are there; before that for oneDNN, fused."""
+        native = self._native([weight], [bias])
+        if native is not None:
+            return AddedLinear(native)
         if not self._packing:
             return super().residual_linear(weight, bias)
         return PackedResidualLinear(weight, bias)

@@ -97,6 +97,16 @@ class PackedResidualLinear:
         self._bias = bias
         self._forward = torch.ops.mkldnn._linear_pointwise.binary
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weight as it was, [out, in]: a copy."""
+        return self._packed.to_dense()
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """[out], or ``None``."""
+        return self._bias
+
     def __call__(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias + residual``, [T, in] and [T, out] -> [T, out]."""
         total: torch.Tensor = self._forward(x, residual, self._packed, self._bias, "add")

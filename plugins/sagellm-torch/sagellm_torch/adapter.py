@@ -152,9 +152,16 @@ class DeviceAdapter(DeviceOperators):
     ) -> Linear:
         """Prepare a decoder's layer, or several over one input as one.
 
-        Apart from :meth:`merged_linear`, which encoders use, for devices that compute whole
-        decoder steps in their own way.
+        Apart from :meth:`merged_linear` for devices that compute whole decoder steps in their own
+        way.
         """
+        return self.merged_linear(weights, biases)
+
+    def encoder_linear(
+        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+    ) -> Linear:
+        """Prepare an encoder's layer, or several over one input as one: see
+        :meth:`decoder_linear`."""
         return self.merged_linear(weights, biases)
 
     def quantized_linear(
@@ -278,7 +285,7 @@ class DeviceAdapter(DeviceOperators):
     def fuse_encoder(self, encoder: Encoder) -> TokenStates | None:
         """What computes this encoder's passes from now on; ``None``: it goes on itself.
 
-        Asked before every pass until there is something; it has to answer at once.
+        Asked before every pass until there is something; a device may prepare the layers then.
         """
         return None
 

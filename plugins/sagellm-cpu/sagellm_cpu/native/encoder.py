@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from sagellm_torch.activations import ACTIVATIONS as ACTIVATION_FUNCTIONS
 from sagellm_torch.embedding.encoder import Encoder
 from sagellm_torch.embedding.encoder_weights import EncoderLayer, Norm
 from sagellm_torch.embedding.pack import Pack
-from sagellm_torch.linear import ActivatedLinear, AddedLinear, Linear, ResidualLinear
+from sagellm_torch.linear import (
+    ActivatedLinear,
+    AddedLinear,
+    DenseLinear,
+    Linear,
+    ResidualLinear,
+)
 
 from sagellm_core.contract import InsufficientMemoryError, RunnerError
 from sagellm_cpu.coded_linear import PendingLinear
+from sagellm_cpu.packed_linear import PackedLinear, PackedResidualLinear
 
 from .decoder import ACTIVATIONS
 from .library import NativePool
@@ -24,8 +34,8 @@ from .structures import (
     EncoderNormStructure,
     EncoderPassStructure,
     EncoderTablesStructure,
-    WeightStructure,
 )
+from .weight import narrowest, pack_dense
 
 _NO_MEMORY = 1
 
@@ -117,26 +127,55 @@ class NativeEncoder:
 
 
 def native_encoder(encoder: Encoder, pool: NativePool) -> NativeEncoder | None:
-    """Over native layers; ``None`` where some are not, or it cannot compute what is asked for."""
+    """Over the encoder's layers, which become native ones first, one after another.
+
+    :returns: ``None`` where it cannot compute what is asked for.
+    """
     if encoder.config.activation not in ACTIVATIONS:
         return None
-    layers = [_layer(layer) for layer in encoder.weights.layers]
-    packed = [layer for layer in layers if layer is not None]
-    return NativeEncoder(encoder, packed, pool) if len(packed) == len(layers) else None
+    layers = encoder.weights.layers
+    structures = []
+    for index in range(len(layers)):
+        layer = layers[index]
+        packed = [_native(part, pool) for part in _parts(layer)]
+        native = [linear for linear in packed if linear is not None]
+        if len(native) < len(packed):
+            return None
+        # What was there before is freed now: weights are never in memory twice.
+        layers[index] = _replaced(layer, native, encoder.config.activation)
+        structures.append(
+            EncoderLayerStructure(
+                *(linear.weight.structure for linear in native),
+                _norm(layer.attention_norm),
+                _norm(layer.output_norm),
+            )
+        )
+    return NativeEncoder(encoder, structures, pool)
 
 
-def _layer(layer: EncoderLayer) -> EncoderLayerStructure | None:
-    weights = [_packed(part) for part in (layer.qkv, layer.output, layer.up, layer.down)]
-    if None in weights:
-        return None
-    return EncoderLayerStructure(*weights, _norm(layer.attention_norm), _norm(layer.output_norm))
+def _parts(layer: EncoderLayer) -> tuple[Linear | ResidualLinear, ...]:
+    return layer.qkv, layer.output, layer.up, layer.down
 
 
-def _packed(linear: Linear | ResidualLinear) -> WeightStructure | None:
-    if isinstance(linear, (AddedLinear, ActivatedLinear)):
-        linear = linear.linear
-    native = linear.native() if isinstance(linear, PendingLinear) else linear
-    return native.weight.structure if isinstance(native, NativeLinear) else None
+def _replaced(layer: EncoderLayer, native: Sequence[NativeLinear], activation: str) -> EncoderLayer:
+    qkv, output, up, down = native
+    return replace(
+        layer,
+        qkv=qkv,
+        output=AddedLinear(output),
+        up=ActivatedLinear(up, ACTIVATION_FUNCTIONS[activation]),
+        down=AddedLinear(down),
+    )
+
+
+def _native(part: Linear | ResidualLinear, pool: NativePool) -> NativeLinear | None:
+    linear = part.linear if isinstance(part, (AddedLinear, ActivatedLinear)) else part
+    if isinstance(linear, PendingLinear):
+        linear = linear.native() or linear
+    if isinstance(linear, (DenseLinear, PackedLinear, PackedResidualLinear)):
+        weight = pack_dense(pool.library, narrowest([linear.weight]), linear.bias)
+        return NativeLinear(weight, pool)
+    return linear if isinstance(linear, NativeLinear) else None
 
 
 def _norm(norm: Norm) -> EncoderNormStructure:

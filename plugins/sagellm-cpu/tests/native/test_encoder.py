@@ -10,6 +10,7 @@ from sagellm_cpu.native.encoder import NativeEncoder, native_encoder
 from sagellm_cpu.native.library import NativeLibrary
 from sagellm_cpu.native.linear import NativeLinear
 from sagellm_cpu.native.weight import pack_codes, pack_dense
+from sagellm_cpu.packed_linear import PackedLinear, packing_available
 from sagellm_torch import DenseLinear, DeviceAdapter, EncoderConfig
 from sagellm_torch.activations import ACTIVATIONS
 from sagellm_torch.embedding.encoder import Encoder
@@ -160,5 +161,29 @@ def test_tokens_and_rows_that_are_not_there_are_refused(loaded) -> None:
         encoder.hidden_states(texts, None)
 
 
-def test_layers_that_are_not_native_stay_the_kits(loaded) -> None:
-    assert native_encoder(_encoder(_config(), 1, DenseLinear), loaded.pool(1)) is None
+def test_layers_of_other_kinds_become_native_ones(loaded) -> None:
+    class Pair:
+        """A linear layer that is nobody's here."""
+
+        nbytes = 0
+
+        def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+            self.linear = DenseLinear(weight, bias)
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x)
+
+    kinds = [DenseLinear]
+    if packing_available():
+        kinds.append(PackedLinear)
+    texts = _texts([9, 3], 1)
+    expected = _encoder(_config(), 1, DenseLinear).hidden_states(texts, None)
+    for kind in kinds:
+        encoder = _encoder(_config(), 1, kind)
+        native = native_encoder(encoder, loaded.pool(1))
+        assert native is not None
+        assert all(isinstance(layer.qkv, NativeLinear) for layer in encoder.weights.layers)
+        for computes in (native, encoder):
+            found = computes.hidden_states(texts, None)
+            torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+    assert native_encoder(_encoder(_config(), 1, Pair), loaded.pool(1)) is None

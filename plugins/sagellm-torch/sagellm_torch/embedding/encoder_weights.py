@@ -182,7 +182,7 @@ class _Reader(TensorReader):
         down = self._take_linear(f"{prefix}.{names.down}", hidden, inner)
         merged = [weight for weight, _ in parts], [bias for _, bias in parts]
         return EncoderLayer(
-            qkv=self._rounded(*merged) if self._int8 else self._adapter.merged_linear(*merged),
+            qkv=self._rounded(*merged) if self._int8 else self._adapter.encoder_linear(*merged),
             output=self._residual(*output),
             attention_norm=self._norm(f"{prefix}.{names.attention_norm}"),
             up=self._activated(*up),
