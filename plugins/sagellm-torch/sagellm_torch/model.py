@@ -192,6 +192,11 @@ class EncoderModel(TorchModel):
         self._recipe = recipe
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Decisions a user would want to know; which kernels compute may change while it runs."""
+        return (*self._notes, *self._adapter.kernel_notes)
+
+    @property
     def config(self) -> EncoderConfig:
         """The encoder's parameters."""
         return self._config
@@ -215,7 +220,14 @@ class EncoderModel(TorchModel):
         self._fused = self._adapter.fuse_encoder(encoder)
         return self._fused or encoder
 
+    def let_go(self) -> None:
+        """Let go of what was kept between passes. May be called twice."""
+        states = self._fused or self._encoder
+        if states is not None:
+            states.close()
+
     def close(self) -> None:
         """Give the weights back. May be called twice."""
+        self.let_go()
         self._encoder = self._fused = None
         super().close()

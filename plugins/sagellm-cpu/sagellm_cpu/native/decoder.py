@@ -14,7 +14,7 @@ from sagellm_torch.architecture import DecoderConfig
 from sagellm_torch.kv_cache import KVCache
 from sagellm_torch.step import DecodeStep, PrefillStep
 
-from sagellm_core.contract import InsufficientMemoryError, RunnerError
+from sagellm_core.contract import DeviceOutOfMemoryError, InsufficientMemoryError, RunnerError
 
 from .structures import (
     DECODER_STRUCTURES,
@@ -208,7 +208,7 @@ def _segments(step: PrefillStep) -> array[int]:
 
 def _raise(result: int, rows: int) -> None:
     if result == _NO_MEMORY:
-        raise InsufficientMemoryError(
+        raise DeviceOutOfMemoryError(
             f"There is no memory for a step of {rows} tokens.",
             hint="Lower max_prefill_tokens, or free memory.",
         )

@@ -21,7 +21,7 @@ from sagellm_torch.linear import (
     ResidualLinear,
 )
 
-from sagellm_core.contract import InsufficientMemoryError, RunnerError
+from sagellm_core.contract import DeviceOutOfMemoryError, InsufficientMemoryError, RunnerError
 from sagellm_cpu.coded_linear import PendingLinear
 from sagellm_cpu.packed_linear import PackedLinear, PackedResidualLinear
 
@@ -86,7 +86,7 @@ class NativeEncoder:
     def hidden_states(self, pack: Pack, rows: torch.Tensor | None) -> torch.Tensor:
         """Token vectors of the last layer, [T, hidden], or of some rows of ``T``.
 
-        :raises InsufficientMemoryError: none for a pass of so many tokens.
+        :raises DeviceOutOfMemoryError: no memory for a pass of so many tokens.
         """
         lengths = np.asarray(pack.lengths, np.int64)
         places = self._encoder.positions(pack)
@@ -110,7 +110,7 @@ class NativeEncoder:
             self._handle, self._pool.handle, ctypes.byref(structure)
         )
         if result == _NO_MEMORY:
-            raise InsufficientMemoryError(
+            raise DeviceOutOfMemoryError(
                 f"There is no memory for a pass of {count} tokens.",
                 hint="Embed fewer or shorter texts at once, or free memory.",
             )

@@ -6,7 +6,7 @@ import ctypes
 
 import torch
 
-from sagellm_core.contract import InsufficientMemoryError
+from sagellm_core.contract import DeviceOutOfMemoryError
 
 from .library import NativePool
 from .weight import NativeWeight
@@ -29,7 +29,7 @@ class NativeLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, float32 [T, in] -> [T, out].
 
-        :raises InsufficientMemoryError: none for the inputs that are rounded to int8.
+        :raises DeviceOutOfMemoryError: no memory for the inputs that are rounded to int8.
         """
         x = x.contiguous()
         y = torch.empty(x.shape[0], self.weight.out_features)
@@ -44,7 +44,7 @@ class NativeLinear:
             0,
         )
         if failed:
-            raise InsufficientMemoryError(
+            raise DeviceOutOfMemoryError(
                 f"There is no memory for {x.shape[0]} rows of {x.shape[1]} rounded inputs.",
                 hint="Lower max_prefill_tokens, or free memory.",
             )

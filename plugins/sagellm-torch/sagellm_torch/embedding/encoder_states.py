@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import torch
 
-from sagellm_core.contract import EngineClosedError
 from sagellm_torch.model import EncoderModel
 
 from .pack import Pack
@@ -28,5 +25,4 @@ class EncoderStates:
 
     def close(self) -> None:
         """Let go of what was kept between passes. May be called twice."""
-        with suppress(EngineClosedError):  # it was closed before, with all that was kept
-            self._model.encoder.close()
+        self._model.let_go()

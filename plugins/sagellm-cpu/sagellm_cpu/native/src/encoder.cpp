@@ -111,6 +111,8 @@ void Encoder::State::prepare(const EncoderPass& pass, int threads) {
   plan_ = plan_attention(shape_, segments_.data(), pass.texts, pass.rows);
   next_item_ = std::vector<std::atomic<int64_t>>(layers.size());
   next_block_ = std::vector<std::atomic<int64_t>>(layers.size() + 1);
+  for (std::atomic<int64_t>& next : next_item_) next = 0;
+  for (std::atomic<int64_t>& next : next_block_) next = 0;
 
   hidden_.reserve_floats(pass.rows * config.hidden);
   qkv_.reserve_floats(pass.rows * 3 * config.hidden);
