@@ -56,7 +56,7 @@ class CPUAdapter(DeviceAdapter):
     """Computes in float32, with as many threads as the process may use.
 
     :param options: ``threads`` (1 to 256, or what the machine has), ``native`` (``auto`` or
-        ``off``: whether decoders are computed by kernels that are compiled on this machine),
+        ``off``: whether models are computed by kernels that are compiled on this machine),
         ``packed_cache`` (``auto`` or ``off``: whether packed weights are kept on disk).
     :param cache_dir: where compiled kernels are kept; ``None``: they are compiled each time.
     :raises ConfigurationError: an option is unknown, or has a value that it cannot have.

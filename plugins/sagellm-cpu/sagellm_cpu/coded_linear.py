@@ -67,9 +67,7 @@ def _pieces(weight: QuantizedWeight) -> Iterator[QuantizedWeight]:
 
 
 class PendingLinear:
-    """A layer of few bits that becomes native when there is a library, at its next call.
-
-    For encoders, whose layers are few and small enough to be converted between two of them.
+    """A layer of an encoder, of few bits, until there is a native one.
 
     :param native: makes the native layer, or gives ``None`` as long as it cannot.
     :param numbers: the same layer over the numbers that its codes stand for.
@@ -78,7 +76,7 @@ class PendingLinear:
     __slots__ = ("_layer", "_native")
 
     def __init__(self, native: Callable[[], Linear | None], numbers: Linear) -> None:
-        self._native: Callable[[], Linear | None] | None = native
+        self._native = native
         self._layer = numbers
 
     @property
@@ -88,16 +86,8 @@ class PendingLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
-        self.native()
         return self._layer(x)
 
     def native(self) -> Linear | None:
-        """The native layer; ``None`` as long as there is none."""
-        make = self._native  # another thread may exchange it meanwhile
-        if make is not None:
-            native = make()
-            if native is None:
-                return None
-            # The codes, which the maker holds, go with it.
-            self._layer, self._native = native, None
-        return self._layer
+        """The native layer, which takes this one's place; ``None`` as long as there is none."""
+        return self._native()

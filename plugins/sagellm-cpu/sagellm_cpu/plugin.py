@@ -152,7 +152,7 @@ def _kernels() -> Finding:
         return Finding(
             severity=Severity.WARNING,
             message=f"Native kernels: not to be compiled, {error}.",
-            hint="Install g++ or clang: torch's operators generate at about half the speed.",
+            hint="Install g++ or clang: torch's operators take about twice as long.",
         )
     return Finding(
         severity=Severity.OK,

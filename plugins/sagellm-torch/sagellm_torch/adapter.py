@@ -160,8 +160,11 @@ class DeviceAdapter(DeviceOperators):
     def encoder_linear(
         self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
     ) -> Linear:
-        """Prepare an encoder's layer, or several over one input as one: see
-        :meth:`decoder_linear`."""
+        """Prepare an encoder's layer, or several over one input as one.
+
+        Apart from :meth:`merged_linear` for devices that compute whole encoder passes in their own
+        way.
+        """
         return self.merged_linear(weights, biases)
 
     def quantized_linear(
@@ -188,7 +191,7 @@ class DeviceAdapter(DeviceOperators):
 
         Only devices with :attr:`encoder_quantizations` are asked. Inputs may be rounded to int8.
         """
-        return self.merged_linear([weight.dequantise() for weight in weights], biases)
+        return self.encoder_linear([weight.dequantise() for weight in weights], biases)
 
     def tied_linear(
         self, weight: torch.Tensor | QuantizedWeight, *, exact: bool
@@ -246,7 +249,7 @@ class DeviceAdapter(DeviceOperators):
 
     @property
     def kernel_notes(self) -> Sequence[str]:
-        """Sentences for the user about what computes a decoder now."""
+        """Sentences for the user about what computes a model now."""
         return ()
 
     def activated_linear(
@@ -256,11 +259,11 @@ class DeviceAdapter(DeviceOperators):
 
         :param activation: a key of :data:`sagellm_torch.activations.ACTIVATIONS`.
         """
-        return ActivatedLinear(self.linear(weight, bias), ACTIVATIONS[activation])
+        return ActivatedLinear(self.encoder_linear([weight], [bias]), ACTIVATIONS[activation])
 
     def residual_linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> ResidualLinear:
         """Prepare a linear layer whose product is added to what is there already."""
-        return AddedLinear(self.linear(weight, bias))
+        return AddedLinear(self.encoder_linear([weight], [bias]))
 
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
         """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -188,6 +189,7 @@ class EncoderModel(TorchModel):
         )
         self._encoder: Encoder | None = encoder
         self._fused: TokenStates | None = None
+        self._exchange = Lock()
         self._config = encoder.config
         self._recipe = recipe
 
@@ -212,13 +214,16 @@ class EncoderModel(TorchModel):
 
         :raises EngineClosedError: the model was closed.
         """
-        if self._fused is not None:
-            return self._fused
-        encoder = self._encoder
-        if encoder is None:
-            raise self._closed()
-        self._fused = self._adapter.fuse_encoder(encoder)
-        return self._fused or encoder
+        fused = self._fused
+        if fused is not None:
+            return fused
+        # What prepares the layers for a device exchanges them: one at a time.
+        with self._exchange:
+            if self._encoder is None:
+                raise self._closed()
+            if self._fused is None:
+                self._fused = self._adapter.fuse_encoder(self._encoder)
+            return self._fused or self._encoder
 
     def let_go(self) -> None:
         """Let go of what was kept between passes. May be called twice."""
@@ -228,6 +233,7 @@ class EncoderModel(TorchModel):
 
     def close(self) -> None:
         """Give the weights back. May be called twice."""
-        self.let_go()
-        self._encoder = self._fused = None
+        with self._exchange:
+            self.let_go()
+            self._encoder = self._fused = None
         super().close()

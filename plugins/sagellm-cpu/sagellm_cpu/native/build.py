@@ -158,7 +158,7 @@ class NativeBuild:
         self._library, self._problem = library, problem
         if problem is not None and not self._stopped:
             _log.warning(
-                "The fast kernels are not used: %s. Generation goes on with torch's operators.",
+                "The fast kernels are not used: %s. Torch's operators go on computing.",
                 problem,
             )
         self._done.set()

@@ -78,7 +78,7 @@ class Conversion:
         except Exception as error:
             self.problem = f"its weights were not converted: {error}"
             _log.warning(
-                "The native decoder is not used: %s. Generation goes on with torch's operators.",
+                "The native decoder is not used: %s. Torch's operators go on computing.",
                 self.problem,
             )
         finally:

@@ -45,15 +45,16 @@ class NativeEncoder:
 
     The results of a text depend neither on those beside it nor on the number of threads.
 
-    :param encoder: what it computes. Its layers stay where they are, packed.
-    :param layers: the packed weights of each.
+    :param encoder: what it computes.
+    :param layers: qkv, output, up and down of each layer.
     :raises InsufficientMemoryError: no memory for it.
     """
 
     def __init__(
-        self, encoder: Encoder, layers: list[EncoderLayerStructure], pool: NativePool
+        self, encoder: Encoder, layers: Sequence[Sequence[NativeLinear]], pool: NativePool
     ) -> None:
-        self._encoder = encoder  # owns what the structures point to
+        self._encoder = encoder
+        self._layers = layers  # own what the structures point to, as the encoder's norms do
         self._pool = pool
         config, weights = encoder.config, encoder.weights
         self._hidden_size = config.hidden_size
@@ -73,7 +74,7 @@ class NativeEncoder:
         )
         handle: int | None = library.sagellm_encoder_create(
             ctypes.byref(common),
-            (EncoderLayerStructure * len(layers))(*layers),
+            (EncoderLayerStructure * len(layers))(*map(_structure, weights.layers, layers)),
             ctypes.byref(tables),
         )
         if handle is None:
@@ -124,6 +125,7 @@ class NativeEncoder:
     def close(self) -> None:
         """Let go of what was kept between passes."""
         self._encoder.close()
+        self._pool.library.c.sagellm_encoder_release(self._handle)
 
 
 def native_encoder(encoder: Encoder, pool: NativePool) -> NativeEncoder | None:
@@ -134,7 +136,7 @@ def native_encoder(encoder: Encoder, pool: NativePool) -> NativeEncoder | None:
     if encoder.config.activation not in ACTIVATIONS:
         return None
     layers = encoder.weights.layers
-    structures = []
+    exchanged = []
     for index in range(len(layers)):
         layer = layers[index]
         packed = [_native(part, pool) for part in _parts(layer)]
@@ -143,14 +145,16 @@ def native_encoder(encoder: Encoder, pool: NativePool) -> NativeEncoder | None:
             return None
         # What was there before is freed now: weights are never in memory twice.
         layers[index] = _replaced(layer, native, encoder.config.activation)
-        structures.append(
-            EncoderLayerStructure(
-                *(linear.weight.structure for linear in native),
-                _norm(layer.attention_norm),
-                _norm(layer.output_norm),
-            )
-        )
-    return NativeEncoder(encoder, structures, pool)
+        exchanged.append(native)
+    return NativeEncoder(encoder, exchanged, pool)
+
+
+def _structure(layer: EncoderLayer, native: Sequence[NativeLinear]) -> EncoderLayerStructure:
+    return EncoderLayerStructure(
+        *(linear.weight.structure for linear in native),
+        _norm(layer.attention_norm),
+        _norm(layer.output_norm),
+    )
 
 
 def _parts(layer: EncoderLayer) -> tuple[Linear | ResidualLinear, ...]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from sagellm_torch import Decoder, Linear
@@ -37,6 +37,8 @@ class NativeKernels:
         self._threads = threads
         self._build = native_build(directory, threads)
         self._problem: str | None = None
+        #: Encoders that could not be converted.
+        self._left: WeakSet[Encoder] = WeakSet()
         self._conversions: WeakKeyDictionary[Decoder, Conversion] = WeakKeyDictionary()
 
     @property
@@ -50,7 +52,7 @@ class NativeKernels:
         except LibraryError as error:
             self._problem = str(error)
             _log.warning(
-                "The fast kernels are not used: %s. Generation goes on with torch's operators.",
+                "The fast kernels are not used: %s. Torch's operators go on computing.",
                 error,
             )
             return None
@@ -65,7 +67,7 @@ class NativeKernels:
         return self._build.wait() and self.pool is not None
 
     def note(self) -> str:
-        """What computes decoders now, in one sentence."""
+        """What computes models now, in one sentence."""
         if self.problem is not None:
             return f"Computed by torch's operators: {self.problem}."
         library = self._build.library
@@ -116,4 +118,16 @@ class NativeKernels:
         from .encoder import native_encoder  # what only embeds needs is imported then
 
         pool = self.pool
-        return None if pool is None else native_encoder(encoder, pool)
+        if pool is None or encoder in self._left:
+            return None
+        try:
+            return native_encoder(encoder, pool)
+        except Exception as error:
+            # Layers that were exchanged compute like those that were not.
+            self._left.add(encoder)
+            _log.warning(
+                "The native encoder is not used: its weights were not converted: %s. Torch's "
+                "operators go on computing.",
+                error,
+            )
+            return None

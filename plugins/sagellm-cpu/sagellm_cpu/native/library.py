@@ -43,6 +43,7 @@ _FUNCTIONS = {
     "sagellm_encoder_layout": (None, (c_void_p,)),
     "sagellm_encoder_create": (c_void_p, (c_void_p, c_void_p, c_void_p)),
     "sagellm_encoder_pass": (c_int32, (c_void_p, c_void_p, c_void_p)),
+    "sagellm_encoder_release": (None, (c_void_p,)),
     "sagellm_encoder_destroy": (None, (c_void_p,)),
 }
 

@@ -46,6 +46,6 @@ class NativeLinear:
         if failed:
             raise DeviceOutOfMemoryError(
                 f"There is no memory for {x.shape[0]} rows of {x.shape[1]} rounded inputs.",
-                hint="Lower max_prefill_tokens, or free memory.",
+                hint="Lower max_prefill_tokens or max_batch_tokens, or free memory.",
             )
         return y

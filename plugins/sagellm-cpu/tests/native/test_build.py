@@ -152,7 +152,7 @@ def test_a_compiler_that_fails_gives_one_notice(
     assert reason in build.problem
     notices = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert len(notices) == 1
-    assert "torch's operators" in notices[0].message
+    assert "Torch's operators" in notices[0].message
 
 
 def test_no_compiler_at_all(

@@ -97,19 +97,26 @@ def _texts(lengths: list[int], seed: int) -> Pack:
 @given(
     lengths=st.lists(st.integers(1, 400), min_size=1, max_size=5),
     heads=st.sampled_from((1, 3, 4)),
+    width=st.sampled_from((1, 11, 16)),
     layers=st.sampled_from((1, 3)),
     activation=st.sampled_from(("gelu", "relu", "gelu_new")),
     family=st.sampled_from(
         ({}, {"first_position": 2, "pad_token_id": 1}, {"relative_buckets": 32})
     ),
     pooled=st.sampled_from(("all", "first", "none")),
-    threads=st.sampled_from((1, 2, 3)),
+    threads=st.sampled_from((1, 2, 5)),
     seed=st.integers(0, 99),
 )
 def test_random_encoders(
-    loaded, lengths, heads, layers, activation, family, pooled, threads, seed
+    loaded, lengths, heads, width, layers, activation, family, pooled, threads, seed
 ) -> None:
-    config = _config(num_heads=heads, num_layers=layers, activation=activation, **family)
+    config = _config(
+        hidden_size=heads * width,
+        num_heads=heads,
+        num_layers=layers,
+        activation=activation,
+        **family,
+    )
     texts = _texts(lengths, seed)
     picked = {"all": None, "first": texts.first_rows(), "none": texts.first_rows()[:0]}[pooled]
     rows = None if picked is None else texts.integers(picked)
@@ -129,6 +136,11 @@ def test_a_text_is_the_same_beside_others(loaded) -> None:
         alone = encoder.hidden_states(pack([ids], torch.device("cpu")), None)
         assert torch.equal(alone, whole[first : first + length])
         first += length
+    for picked in (together.first_rows(), together.last_rows()):
+        rows = together.integers(picked)
+        assert torch.equal(encoder.hidden_states(together, rows), whole[rows])
+    encoder.close()  # and goes on
+    assert torch.equal(encoder.hidden_states(together, None), whole)
     for threads in (1, 3):
         assert torch.equal(
             _native(loaded, _config(), 5, threads).hidden_states(together, None), whole

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sagellm_cpu import plugin
 from sagellm_cpu.adapter import CPUAdapter
 from sagellm_cpu.native.build import NativeBuild
 from sagellm_cpu.native.decoder import NativeDecoder
+from sagellm_cpu.native.encoder import NativeEncoder
 from sagellm_torch import DeviceMemory, load_model, open_embedder, open_runner
 
 from sagellm_core.contract import (
@@ -225,29 +228,85 @@ def test_int8_embeddings(device, compiled) -> None:
         plugin.sagellm_load_model(description, device, LoadOptions(quantization="int4"))
 
 
-def test_an_encoder_of_few_bits_switches_between_two_passes(device, compiled, monkeypatch) -> None:
+@pytest.fixture
+def late(compiled, monkeypatch) -> Callable[[], None]:
+    """The library is not there until this is called."""
     from sagellm_cpu.native import kernels
-    from sagellm_cpu.native.encoder import NativeEncoder
 
-    description = minilm()
     build = NativeBuild(compiled, 1)
     library, build._library = build._library, None
     monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
-    model: Any = load_model(description, CPUAdapter(), LoadOptions(quantization="int8"))
-    embedder = open_embedder(model, EmbedderConfig())
-    batch = embedder.encode(["A lamp.", "Fishing boats come home, each with a lantern."]).token_ids
+
+    def arrive() -> None:
+        build._library = library
+
+    return arrive
+
+
+_TEXTS = ["A lamp.", "Fishing boats come home, each with a lantern.", "1783 " * 60]
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_an_encoder_switches_between_two_passes(late, quantization) -> None:
+    model: Any = load_model(minilm(), CPUAdapter(), LoadOptions(quantization=quantization))
+    embedder, other = (open_embedder(model, EmbedderConfig()) for _ in range(2))
+    batch = embedder.encode(_TEXTS).token_ids
     before = embedder.embed(batch, normalize=True)
     assert not isinstance(model.encoder, NativeEncoder)
-    build._library = library
-    after = embedder.embed(batch, normalize=True)
+    assert any("until the native kernels" in note for note in model.notes)
+    late()
+    # Both ask at once.
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda each: each.embed(batch, normalize=True), (embedder, other)))
     assert isinstance(model.encoder, NativeEncoder)
-    # Inputs are rounded, too, from now on.
-    assert (before * after).sum(1).min() >= 0.995
-    assert not np.array_equal(before, after)
+    assert np.array_equal(*found)
+    # With codes, inputs are rounded, too, from now on.
+    least = 0.995 if quantization == "int8" else 1 - 1e-6
+    assert (before * found[0]).sum(1).min() >= least
+    assert not np.array_equal(before, found[0])
+    other.close()
+    assert np.array_equal(embedder.embed(batch, normalize=True), found[0])
     model.close()
     with pytest.raises(EngineClosedError):
         embedder.embed(batch, normalize=True)
     embedder.close()
+
+
+def test_an_encoder_that_cannot_be_converted_goes_on(late, monkeypatch, caplog) -> None:
+    from sagellm_cpu.native import encoder
+
+    model: Any = load_model(minilm(), CPUAdapter(), LoadOptions())
+    embedder = open_embedder(model, EmbedderConfig())
+    batch = embedder.encode(_TEXTS).token_ids
+    before = embedder.embed(batch, normalize=True)
+    pack, room = encoder.pack_dense, 6
+
+    def full(*arguments: Any) -> Any:
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise MemoryError("no room")
+        return pack(*arguments)
+
+    monkeypatch.setattr(encoder, "pack_dense", full)
+    late()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            after = embedder.embed(batch, normalize=True)
+            assert (before * after).sum(1).min() >= 1 - 1e-6
+    assert not isinstance(model.encoder, NativeEncoder)
+    assert [record.message for record in caplog.records if "no room" in record.message] == [
+        "The native encoder is not used: its weights were not converted: no room. Torch's "
+        "operators go on computing."
+    ]
+
+
+def test_an_encoder_without_native_kernels() -> None:
+    model: Any = load_model(minilm(), CPUAdapter({"native": "off"}), LoadOptions())
+    embedder = open_embedder(model, EmbedderConfig())
+    embedder.embed(embedder.encode(_TEXTS).token_ids, normalize=True)
+    assert not isinstance(model.encoder, NativeEncoder)
+    assert model.notes == ()
 
 
 def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypatch) -> None:

@@ -79,9 +79,10 @@ class Encoder:
         weight = self._weights.relative
         if weight is None:
             return None
-        if self._bias is None or self._bias.shape[1] < length:
-            self._bias = relative_bias(weight, length)
-        return self._bias
+        bias = self._bias  # another thread may exchange it meanwhile
+        if bias is None or bias.shape[1] < length:
+            bias = self._bias = relative_bias(weight, length)
+        return bias
 
     def _norm(self, x: torch.Tensor, norm: Norm) -> torch.Tensor:
         return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, self.config.norm_eps)

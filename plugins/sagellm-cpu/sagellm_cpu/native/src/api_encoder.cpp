@@ -32,5 +32,7 @@ int32_t sagellm_encoder_pass(void* encoder, void* pool, const EncoderPass* pass)
   return static_cast<Encoder*>(encoder)->pass(*static_cast<Pool*>(pool), *pass);
 }
 
+void sagellm_encoder_release(void* encoder) { static_cast<Encoder*>(encoder)->release(); }
+
 void sagellm_encoder_destroy(void* encoder) { delete static_cast<Encoder*>(encoder); }
 }

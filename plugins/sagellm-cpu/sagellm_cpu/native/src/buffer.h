@@ -28,6 +28,11 @@ class Buffer {
     }
     size_ = rounded;
   }
+  void release() {
+    std::free(data_);
+    data_ = nullptr;
+    size_ = 0;
+  }
   void reserve_floats(int64_t count) { reserve(static_cast<size_t>(count) * sizeof(float)); }
 
   void* bytes() const { return data_; }

@@ -49,6 +49,7 @@ struct Encoder::State {
   void prepare(const EncoderPass& pass, int threads);
   // A thread's share of a pass.
   void run(Pool& pool, const EncoderPass& pass, int thread);
+  void release();
 
   const EncoderConfig config;
   const std::vector<EncoderLayer> layers;
@@ -131,6 +132,11 @@ void Encoder::State::prepare(const EncoderPass& pass, int threads) {
     own.between.reserve_floats(kBlockRows * config.intermediate);
     own.mixed.reserve_floats(kBlockRows * config.hidden);
   }
+}
+
+void Encoder::State::release() {
+  own_.clear();
+  for (Buffer* const buffer : {&hidden_, &qkv_, &mixed_}) buffer->release();
 }
 
 template <class Body>
@@ -250,6 +256,11 @@ int32_t Encoder::pass(Pool& pool, const EncoderPass& pass) {
   }
   pool.run([&](int thread) { state_->run(pool, pass, thread); });
   return kDone;
+}
+
+void Encoder::release() {
+  const std::lock_guard<std::mutex> turn(state_->mutex);
+  state_->release();
 }
 
 }  // namespace sagellm

@@ -73,6 +73,9 @@ class Encoder {
   // A StepResult of decoder.h. Passes of one encoder take turns. Throws nothing.
   int32_t pass(Pool& pool, const EncoderPass& pass);
 
+  // Gives the memory between layers back: what the longest pass took is kept from pass to pass.
+  void release();
+
  private:
   struct State;
   std::unique_ptr<State> state_;
