@@ -55,9 +55,10 @@ _MOST_THREADS = 256
 class CPUAdapter(DeviceAdapter):
     """Computes in float32, with as many threads as the process may use.
 
-    :param options: ``threads`` (1 to 256, or what the machine has), ``native`` (``auto`` or
-        ``off``: whether models are computed by kernels that are compiled on this machine),
-        ``packed_cache`` (``auto`` or ``off``: whether packed weights are kept on disk).
+    :param options: ``threads`` (1 to 256, or what the machine has); ``native`` (``auto``, ``wait``
+        or ``off``: whether models are computed by kernels that are compiled on this machine, and
+        whether loading waits for them); ``packed_cache`` (``auto`` or ``off``: whether packed
+        weights are kept on disk).
     :param cache_dir: where compiled kernels are kept; ``None``: they are compiled each time.
     :raises ConfigurationError: an option is unknown, or has a value that it cannot have.
     """
@@ -76,19 +77,24 @@ class CPUAdapter(DeviceAdapter):
         self.threads = self._threads()
         use_torch_threads(self.threads)
         self._packing = packing_available()
-        native, packed = self._wants("native"), self._wants("packed_cache")
-        self._kernels = NativeKernels(cache_dir, self.threads) if native else None
-        self._packed = PackedCache(cache_dir if packed else None)
+        native = self._asked("native", "auto", "wait", "off")
+        packed = self._asked("packed_cache", "auto", "off")
+        self._kernels = None if native == "off" else NativeKernels(cache_dir, self.threads)
+        if native == "wait":
+            self.settle()
+        self._packed = PackedCache(None if packed == "off" else cache_dir)
 
-    def _wants(self, option: str) -> bool:
+    def _asked(self, option: str, *choices: str) -> str:
         asked = self.options.get(option, "auto")
         if isinstance(asked, bool):  # what YAML makes of "off" and "on"
-            return asked
-        if asked not in ("auto", "off"):
+            return "auto" if asked else "off"
+        if asked not in choices:
+            known = ", ".join(repr(choice) for choice in choices[:-1])
             raise ConfigurationError(
-                f"{option}={asked!r} is not valid.", hint=f"{option} is 'auto' or 'off'."
+                f"{option}={asked!r} is not valid.",
+                hint=f"{option} is {known} or {choices[-1]!r}.",
             )
-        return bool(asked == "auto")
+        return str(asked)
 
     def _threads(self) -> int:
         asked = self.options.get("threads")

@@ -1,4 +1,4 @@
-"""The contract's suite, over torch's own operators: they are there from the first step on."""
+"""The contract's suite over what computes by default, from the first step on."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from sagellm_core.testing.suite import *  # noqa: F403
 DECLARATION = Declaration(
     plugin="cpu",
     capabilities={"generate", "embed", "logprobs"},
-    provider_options={"native": "off", "threads": 1},
+    provider_options={"native": "wait", "threads": 1},
 )

@@ -301,6 +301,22 @@ def test_an_encoder_that_cannot_be_converted_goes_on(late, monkeypatch, caplog) 
     ]
 
 
+def test_loading_can_wait_for_the_kernels(tiny, compiled, monkeypatch) -> None:
+    from sagellm_cpu.native import kernels
+
+    build = NativeBuild(compiled, 1)
+    library, build._library = build._library, None
+
+    def wait(timeout: float | None = None) -> bool:
+        build._library = library
+        return True
+
+    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
+    monkeypatch.setattr(build, "wait", wait)
+    model = _load(tiny("llama"), None, native="wait")
+    assert isinstance(model.decoder, NativeDecoder)
+
+
 def test_an_encoder_without_native_kernels() -> None:
     model: Any = load_model(minilm(), CPUAdapter({"native": "off"}), LoadOptions())
     embedder = open_embedder(model, EmbedderConfig())
