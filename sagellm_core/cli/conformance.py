@@ -16,6 +16,7 @@ from .suggestions import suggest_backend
 from .table import print_rows, print_table
 
 if TYPE_CHECKING:
+    from sagellm_core.contract.errors import ConfigurationError
     from sagellm_core.testing.report import Report
     from sagellm_core.testing.suite_process import Transcript
 
@@ -69,7 +70,7 @@ def command(
     """Hold a plugin to the contract, and write what came of it.
 
     Tests run in a process of their own; one that dies or hangs is a finding. The exit code is 1 if
-    a test failed that is not expected to.
+    a test failed that is not expected to, or if none was run.
     """
     _check_extra()
     from sagellm_core.testing.page import page
@@ -77,7 +78,7 @@ def command(
     from sagellm_core.testing.running import run_suite
 
     entry = find_plugin(plugin)
-    output.mkdir(parents=True, exist_ok=True)
+    _try_out(output)
     with ProgressBar() as bar:
 
         def progress(transcript: Transcript) -> None:
@@ -91,8 +92,8 @@ def command(
     import json
 
     data = json.dumps(report.to_dict(), indent=1, ensure_ascii=False)
-    (output / "conformance.json").write_text(data + "\n", encoding="utf-8")
-    (output / "conformance.md").write_text(page(report), encoding="utf-8")
+    _write(output / "conformance.json", data + "\n")
+    _write(output / "conformance.md", page(report))
     if state.json:
         print_json(report.to_dict())
     else:
@@ -110,6 +111,38 @@ def _check_extra() -> None:
             f"The conformance tests need what is not installed: {', '.join(missing)}.",
             hint="Run: pip install 'sagellm-core[testing]'",
         )
+
+
+def _try_out(output: Path) -> None:
+    """Make the directory, and see that files can be written there before the tests run.
+
+    :raises ConfigurationError: they cannot.
+    """
+    import tempfile
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """:raises ConfigurationError: the file cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    from sagellm_core.contract.errors import ConfigurationError
+
+    return ConfigurationError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        hint="Name another directory with -o.",
+    )
 
 
 def _show(report: Report, output: Path) -> None:
@@ -146,12 +179,17 @@ def _show(report: Report, output: Path) -> None:
     for sentence in report.stale:
         click.echo(click.style("stale ", fg="yellow") + sentence)
     color = "green" if report.conforms else "red"
+    verdict = click.style(report.verdict, fg=color, bold=True)
+    if report.why_nothing:
+        told = f": {verdict}"
+    else:
+        told = (
+            f" {verdict} to contract {report.core_contract}{report.reach}: "
+            f"{len(report.of(*passed))} passed, {len(failures)} failed"
+        )
     click.echo(
-        f"\n{report.plugin} ({report.dist} {report.version}) "
-        + click.style(report.verdict, fg=color, bold=True)
-        + f" to contract {report.core_contract}{report.reach}: {len(report.of(*passed))} passed, "
-        f"{len(failures)} failed. Written: {output / 'conformance.json'}, "
-        f"{output / 'conformance.md'}"
+        f"\n{report.plugin} ({report.dist} {report.version}){told}. Written: "
+        f"{output / 'conformance.json'}, {output / 'conformance.md'}"
     )
 
 

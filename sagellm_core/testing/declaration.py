@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +18,8 @@ from .tiny.family import FAMILIES
 #: Writes a made file tree below the directory that it is given.
 TreeMaker = Callable[[Path], object]
 
-_KNOWN = tuple(str(each) for each in Capability)
+#: Capabilities that core knows.
+KNOWN = tuple(str(each) for each in Capability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +76,14 @@ class Declaration:
         self._check_proofs()
 
     def to_dict(self) -> dict[str, Any]:
-        """What judging results needs, as plain data; functions are left out."""
+        """What judging results and reporting them needs, as plain data; functions are left out."""
         return {
             "plugin": self.plugin,
             "capabilities": sorted(map(str, self.capabilities)),
             "device_required": self.device_required,
+            "provider_options": {
+                str(name): _plain(value) for name, value in self.provider_options.items()
+            },
             "proofs": {name: list(tests) for name, tests in self.proofs.items()},
             "time_limit": self.time_limit,
         }
@@ -110,13 +115,21 @@ class Declaration:
             if not _listed(f"proofs[{capability!r}]", tests):
                 raise _wrong(f"proofs[{capability!r}]", tests, "a list of names of tests")
         for capability in sorted(self.capabilities):
-            if capability not in _KNOWN and capability not in self.proofs:
+            if capability not in KNOWN and capability not in self.proofs:
                 raise ConfigurationError(
                     f"Declaration.capabilities has {capability!r}, which core does not know and "
                     "no test proves.",
                     hint="Name its tests, as in proofs={"
-                    f"{capability!r}: ['test_{capability}']}}. Core knows {', '.join(_KNOWN)}.",
+                    f"{capability!r}: ['test_{capability}']}}. Core knows {', '.join(KNOWN)}.",
                 )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, or how it is shown."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def _names(name: str, value: Any) -> frozenset[str]:

@@ -43,13 +43,15 @@ def groups_of(report: Report) -> list[str]:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    return [
+    facts = [
         ("plugin", f"{report.dist} {report.version}, for contract {report.contract}"),
         ("made by", report.vendor),
         ("core", f"{report.core}, contract {report.core_contract}"),
         ("device", device_shown(report)),
         ("machine", f"{report.platform}, Python {report.python}"),
     ]
+    options = ", ".join(f"{name}={value!r}" for name, value in report.provider_options.items())
+    return [*facts, ("provider options", options)] if options else facts
 
 
 def device_shown(report: Report) -> str:

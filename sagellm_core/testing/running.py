@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sagellm_core.contract.errors import ConfigurationError
 from sagellm_core.contract.plugin import PluginInfo
-from sagellm_core.providers import PluginEntry, probe
+from sagellm_core.providers import PluginEntry, ProbeReport, probe
 
-from .declaration import Declaration
-from .groups import GROUPS, OWN, VERDICTS
+from .declaration import KNOWN, Declaration
+from .groups import GROUPS, OWN
 from .report import Report
 from .result import CheckResult, Outcome
 from .suite_process import SuiteProcess, Transcript, failed
@@ -21,12 +21,14 @@ from .xfails import ExpectedFailures, read_xfails
 
 #: After so many processes that died or hung, what is left is not tried.
 MOST_DEATHS = 3
+#: The test that is told to have failed wherever core cannot probe the plugin.
+_PROBE = {"id": "TestDetection::test_core_can_probe_it", "group": "detection", "proves": ()}
 
 _MODULE = """\
 from sagellm_core.testing import Declaration
 from sagellm_core.testing.suite import *
 
-DECLARATION = Declaration(plugin={plugin!r}, capabilities={capabilities!r})
+DECLARATION = Declaration(plugin={plugin!r}, capabilities={capabilities!r}, proofs={proofs!r})
 """
 
 
@@ -49,7 +51,10 @@ def run_suite(
     :param progress: called as tests begin and end.
     :raises ConfigurationError: the file, or the one of expected failures, cannot be used.
     """
+    if xfails is not None:
+        read_xfails(xfails)
     (probed,) = probe([entry], None)
+    written = file is None
     with tempfile.TemporaryDirectory(prefix="sagellm-conformance-") as directory:
         place = Path(directory)
         env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
@@ -66,20 +71,41 @@ def run_suite(
         arguments += ["--sagellm-groups", ",".join(wanted), "-k", select]
         transcript = Transcript()
         _run_all([*arguments, str(file)], place, transcript, progress, env)
-    declaration = _declared(transcript, entry)
+    declaration = _declared(transcript, entry, file, written=written)
     expected = read_xfails(transcript.xfails) if transcript.xfails else ExpectedFailures()
-    results = transcript.results + [
-        _as_expected(verdict(str(each), transcript.results, declaration), expected)
+    told = _unprobed(probed, transcript.results)
+    told += [
+        verdict(str(each), transcript.results, declaration)
         for each in sorted(declaration.capabilities)
     ]
-    return Report.made(entry, probed, results, wanted, _stale(expected, results))
+    results = transcript.results + [_as_expected(each, expected) for each in told]
+    return Report.made(
+        entry,
+        probed,
+        results,
+        wanted,
+        _stale(expected, results),
+        select=select,
+        provider_options=declaration.provider_options,
+    )
+
+
+def _unprobed(probed: ProbeReport, results: Sequence[CheckResult]) -> list[CheckResult]:
+    """That core cannot probe the plugin, where the test that finds it was not run."""
+    rejection = probed.rejection
+    if rejection is None or any(each.id == _PROBE["id"] for each in results):
+        return []
+    return [failed(_PROBE, f"{rejection.message} {rejection.hint}".strip())]
 
 
 def _written(place: Path, plugin: str, info: PluginInfo | None) -> Path:
     """A file whose declaration is what the plugin says of itself."""
     capabilities = {str(each) for each in info.capabilities} if info is not None else set()
+    # Names no test: the verdict on such a capability says what to do.
+    proofs: dict[str, list[str]] = {each: [] for each in sorted(capabilities.difference(KNOWN))}
+    text = _MODULE.format(plugin=plugin, capabilities=capabilities, proofs=proofs)
     file = place / "test_conformance.py"
-    file.write_text(_MODULE.format(plugin=plugin, capabilities=capabilities), encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     (place / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     return file
 
@@ -104,13 +130,12 @@ def _run_all(
     transcript.results += [failed(test, sentence) for test in left]
 
 
-def _declared(transcript: Transcript, entry: PluginEntry) -> Declaration:
+def _declared(
+    transcript: Transcript, entry: PluginEntry, file: Path, *, written: bool
+) -> Declaration:
+    """The file's declaration; ``written``: the file is ours."""
     if transcript.problems or transcript.declaration is None:
-        what = transcript.problems[0] if transcript.problems else transcript.output
-        raise ConfigurationError(
-            f"The tests cannot be collected: {what.strip() or 'pytest said nothing'}",
-            hint="Mend the file with the declaration; pytest shows the same error.",
-        )
+        raise _uncollected(transcript, file, written=written)
     declaration = Declaration.from_dict(transcript.declaration)
     if declaration.plugin != entry.name:
         raise ConfigurationError(
@@ -120,15 +145,31 @@ def _declared(transcript: Transcript, entry: PluginEntry) -> Declaration:
     return declaration
 
 
+def _uncollected(transcript: Transcript, file: Path, *, written: bool) -> ConfigurationError:
+    if not transcript.problems and transcript.ended_well and not written:
+        return ConfigurationError(
+            f"{file} has no test of the suite.",
+            hint="Write, at its top: from sagellm_core.testing.suite import *",
+        )
+    what = transcript.problems[0] if transcript.problems else transcript.output
+    # One of our own errors says itself what to do.
+    what, _, hint = what.strip().partition(" Hint: ")
+    if not hint and not written:
+        hint = "Mend the file with the declaration; pytest shows the same error."
+    return ConfigurationError(
+        f"The tests cannot be collected: {what or 'pytest said nothing'}", hint=hint
+    )
+
+
 def _as_expected(result: CheckResult, expected: ExpectedFailures) -> CheckResult:
-    """A verdict, as the file of expected failures has it."""
+    """What no process told, as the file of expected failures has it."""
     entry = expected.of(result.id)
     if entry is None or result.outcome not in (Outcome.FAILED, Outcome.PASSED):
         return result
     failed = result.outcome is Outcome.FAILED
     return CheckResult(
         id=result.id,
-        group=VERDICTS,
+        group=result.group,
         outcome=Outcome.XFAILED if failed else Outcome.XPASSED,
         reason=f"{entry.reason} ({result.reason})" if failed else entry.reason,
     )

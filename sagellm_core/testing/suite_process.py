@@ -46,6 +46,8 @@ class Transcript:
     current: dict[str, Any] | None = None
     #: What the last process printed.
     output: str = ""
+    #: Whether the last process ended as pytest does after tests, or without any.
+    ended_well: bool = False
 
 
 class SuiteProcess:
@@ -150,7 +152,8 @@ class SuiteProcess:
         transcript = self._transcript
         current, transcript.current = transcript.current, None
         code = self._process.returncode
-        if current is None and (transcript.declaration is None or code in _GOOD_ENDS):
+        transcript.ended_well = code in _GOOD_ENDS
+        if current is None and (transcript.declaration is None or transcript.ended_well):
             return
         seconds = time.monotonic() - self._since
         if self._hung:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .declaration import Declaration
+from sagellm_core.providers.naming import nearest
+
+from .declaration import KNOWN, Declaration
 from .groups import VERDICTS
 from .result import CheckResult, Outcome
 
@@ -20,6 +22,8 @@ def verdict(
     :param results: of the tests that were to run, those that did not included.
     """
     named = tuple(declaration.proofs.get(capability, ()))
+    if not named and capability not in KNOWN:
+        return _verdict(capability, Outcome.FAILED, _unknown(capability))
     concerned = [each for each in results if capability in each.proves or _is_named(each, named)]
     if any(each.outcome in (Outcome.PASSED, Outcome.XPASSED) for each in concerned):
         return _verdict(capability, Outcome.PASSED)
@@ -37,6 +41,15 @@ def verdict(
         capability,
         Outcome.FAILED,
         f"The plugin declares {capability!r}, and no test of it passed: {told}{more}.",
+    )
+
+
+def _unknown(capability: str) -> str:
+    near = nearest(capability, KNOWN)
+    meant = f"Did you mean {near!r}? Else pass" if near else "Pass"
+    return (
+        f"Core does not know the capability {capability!r}, and no test proves it. {meant} "
+        f"--declaration with a file that names its tests in proofs={{{capability!r}: [...]}}."
     )
 
 

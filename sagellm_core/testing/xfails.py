@@ -58,7 +58,7 @@ def read_xfails(path: Path) -> ExpectedFailures:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The file of expected failures {path} cannot be read: {error}.",
-            hint="It stands beside the file with the declaration.",
+            hint="Name a text file in UTF-8; the declaration's is looked for beside its own file.",
         ) from error
     entries: list[ExpectedFailure] = []
     for number, line in enumerate(text.splitlines(), start=1):

@@ -32,7 +32,9 @@ def test_a_plugin_that_conforms(
     assert "None of its tests were selected." in skipped
     assert verdict.startswith("goodgpu (sagellm-goodgpu 1.0) conforms to contract 1.0, as far as ")
     data, page = written(tmp_path / "out")
-    assert data["conforms"] is True
+    assert (data["conforms"], data["complete"]) == (True, False)
+    assert data["verdict"] == "conforms, as far as it was run"
+    assert data["not_run"] == ["detection", "contract", "numeric", "engine"]
     assert (data["dist"], data["version"], data["core"]) == ("sagellm-goodgpu", "1.0", "0.1.0")
     assert data["device"]["id"] == "dev:0"
     assert page.startswith("# goodgpu: conforms, as far as it was run")
@@ -56,6 +58,81 @@ def test_a_plugin_that_does_not(
     assert data["conforms"] is False
     assert data["groups"] == ["skew"]
     assert "# badgpu: does not conform" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("-k", "nosuchtest"), "-k 'nosuchtest' chose none"),
+        (("--group", "skew", "-k", "nosuchtest"), "--group skew -k 'nosuchtest' chose none"),
+    ],
+)
+def test_a_run_of_nothing_does_not_conform(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path, words: list[str], why: str
+) -> None:
+    plugin_site.add("goodgpu", capabilities="frozenset({'generate'})")
+    done = sagellm("conformance", "goodgpu", *words, "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 1
+    assert f"goodgpu (sagellm-goodgpu 1.0): no test was run: {why}. Written: " in done.stdout
+    assert "conforms" not in done.stdout
+    data, page = written(tmp_path)
+    assert data["conforms"] is False
+    assert page.startswith(f"# goodgpu: no test was run: {why}\n")
+
+
+def test_a_plugin_that_core_cannot_probe_does_not_conform(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("dictgpu", info="return {'name': 'dictgpu'}")
+    words = ("conformance", "dictgpu", "--group", "static", "--group", "skew")
+    done = sagellm(*words, "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert "TestDetection::test_core_can_probe_it" in line
+    assert "does not conform to contract 1.0: " in done.stdout
+    data, page = written(tmp_path)
+    assert data["conforms"] is False
+    (failed,) = [each for each in data["results"] if each["outcome"] == "failed"]
+    assert "sagellm_plugin_info" in failed["reason"]
+    assert f"| `TestDetection::test_core_can_probe_it` | {failed['reason']} |" in page
+    # The test itself says it once.
+    done = sagellm(
+        "conformance", "dictgpu", "-k", "probe_it", "-o", str(tmp_path), path=plugin_site
+    )
+    assert done.returncode == 1
+    assert [each["id"] for each in written(tmp_path)[0]["results"]] == [failed["id"]]
+
+
+def test_a_capability_that_core_does_not_know(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("owngpu", capabilities="frozenset({'generate', 'emebd'})")
+    done = sagellm("conformance", "owngpu", *FAST, "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    (failed,) = [each for each in written(tmp_path)[0]["results"] if each["outcome"] == "failed"]
+    assert failed["id"] == "TestCapabilities::test_has_a_passing_test[emebd]"
+    assert "Did you mean 'embed'?" in failed["reason"]
+    assert "--declaration" in failed["reason"]
+
+
+def test_provider_options_are_recorded(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu")
+    file = tmp_path / "test_it.py"
+    file.write_text(
+        "from sagellm_core.testing import Declaration\n"
+        "from sagellm_core.testing.suite import *\n"
+        "DECLARATION = Declaration(plugin='goodgpu', capabilities=set(),\n"
+        "    provider_options={'threads': 2, 'kind': object})\n"
+    )
+    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
+    done = sagellm(*words, *FAST, path=plugin_site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data, page = written(tmp_path)
+    assert data["provider_options"] == {"threads": 2, "kind": "<class 'object'>"}
+    assert "| provider options | threads=2, kind=\"<class 'object'>\" |" in page
 
 
 def test_as_json(sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path) -> None:
@@ -126,6 +203,63 @@ def test_a_file_that_cannot_be_collected(
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "invalid_configuration"
     assert "No module named 'nothing_of_that_name'" in error["message"]
+
+
+def test_a_file_without_the_suite(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu")
+    file = tmp_path / "test_it.py"
+    file.write_text(
+        "from sagellm_core.testing import Declaration\n"
+        "DECLARATION = Declaration(plugin='goodgpu', capabilities=set())\n"
+    )
+    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
+    done = sagellm(*words, path=plugin_site)
+    assert done.returncode == 1
+    error, hint = done.stderr.strip().splitlines()
+    assert error == f"error: {file} has no test of the suite."
+    assert "from sagellm_core.testing.suite import *" in hint
+
+
+@pytest.mark.parametrize("by_flag", [True, False])
+def test_an_expected_failure_without_a_reason_is_one_error_with_one_hint(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path, by_flag: bool
+) -> None:
+    plugin_site.add("goodgpu")
+    (tmp_path / "xfails.txt").write_text("TestSkew::test_the_contract_is_not_newer\n")
+    words = ["--xfails", str(tmp_path / "xfails.txt")]
+    if not by_flag:
+        file = tmp_path / "test_it.py"
+        file.write_text(
+            "from sagellm_core.testing import Declaration\n"
+            "from sagellm_core.testing.suite import *\n"
+            "DECLARATION = Declaration(plugin='goodgpu', capabilities=(), xfails='xfails.txt')\n"
+        )
+        words = ["--declaration", str(file)]
+    done = sagellm("conformance", "goodgpu", *words, "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 1
+    error, hint = done.stderr.strip().splitlines()
+    assert "line 1: 'TestSkew::test_the_contract_is_not_newer' has no reason." in error
+    assert hint == "hint: Write one after the id: test_id  # reason"
+
+
+@pytest.mark.parametrize(
+    ("place", "path"), [("afile/x", "afile/x"), ("", "conformance.json"), ("/proc", "/proc")]
+)
+def test_a_place_that_cannot_be_written_to(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path, place: str, path: str
+) -> None:
+    plugin_site.add("goodgpu")
+    (tmp_path / "afile").write_text("")
+    (tmp_path / "conformance.json").mkdir()
+    words = ("conformance", "goodgpu", *FAST, "-o", str(tmp_path / place))
+    done = sagellm(*words, "--json", path=plugin_site)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "invalid_configuration"
+    assert error["message"].startswith(f"{tmp_path / path} cannot be written: ")
+    assert error["hint"] == "Name another directory with -o."
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ def test_a_capability_of_the_plugins_own_needs_tests_of_its_own() -> None:
     assert Declaration.from_dict(declared.to_dict()) == declared
 
 
+def test_provider_options_are_told_as_plain_data() -> None:
+    options = {"threads": 2, "kernel": Path("x"), "limit": float("inf"), "sizes": (1, 2)}
+    told = Declaration(**GOOD, provider_options=options).to_dict()["provider_options"]
+    assert told == {"threads": 2, "kernel": repr(Path("x")), "limit": "inf", "sizes": [1, 2]}
+
+
 def test_a_declaration_needs_neither_pytest_nor_numpy() -> None:
     code = (
         "import sys; sys.modules['pytest'] = sys.modules['numpy'] = None\n"

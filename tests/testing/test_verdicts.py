@@ -76,6 +76,21 @@ def test_a_capability_of_its_own_is_proven_by_the_tests_that_are_named() -> None
     assert of() == "failed"
 
 
+@pytest.mark.parametrize(
+    ("capability", "sentence"),
+    [
+        ("emebd", "Did you mean 'embed'? Else pass --declaration with a file"),
+        ("beams-7", "Pass --declaration with a file that names its tests in proofs={'beams-7': ["),
+    ],
+)
+def test_a_capability_of_its_own_needs_names_of_tests(capability: str, sentence: str) -> None:
+    declared = Declaration(plugin="mine", capabilities={capability}, proofs={capability: []})
+    found = verdict(capability, [result("passed")], declared)
+    assert found.outcome is Outcome.FAILED
+    assert sentence in found.reason
+    assert "\n" not in found.reason
+
+
 OWN = """
 def test_beams():
     assert {outcome}
