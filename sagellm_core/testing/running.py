@@ -101,7 +101,7 @@ def _unprobed(probed: ProbeReport, results: Sequence[CheckResult]) -> list[Check
 def _written(place: Path, plugin: str, info: PluginInfo | None) -> Path:
     """A file whose declaration is what the plugin says of itself."""
     capabilities = {str(each) for each in info.capabilities} if info is not None else set()
-    # Names no test: the verdict on such a capability says what to do.
+    # No tests are named: the verdict on such a capability says what to do.
     proofs: dict[str, list[str]] = {each: [] for each in sorted(capabilities.difference(KNOWN))}
     text = _MODULE.format(plugin=plugin, capabilities=capabilities, proofs=proofs)
     file = place / "test_conformance.py"
