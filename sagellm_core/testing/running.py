@@ -154,7 +154,9 @@ def _uncollected(transcript: Transcript, file: Path, *, written: bool) -> Config
     what = transcript.problems[0] if transcript.problems else transcript.output
     # One of our own errors says itself what to do.
     what, _, hint = what.strip().partition(" Hint: ")
-    if not hint and not written:
+    if "'-k'" in what:
+        hint = "Correct the expression of -k."
+    elif not hint and not written:
         hint = "Mend the file with the declaration; pytest shows the same error."
     return ConfigurationError(
         f"The tests cannot be collected: {what or 'pytest said nothing'}", hint=hint

@@ -28,6 +28,8 @@ _LAST_LINES = 15
 _CRASH = "Fatal Python error"
 #: Exit codes of pytest: all passed, some failed, none selected.
 _GOOD_ENDS = (0, 1, 5)
+#: And: its arguments are wrong.
+_USAGE = 4
 #: Stands for the end of a process in which every test was over.
 _LAST: Mapping[str, Any] = {"id": "TestProcess::test_it_ends_well", "group": OWN, "proves": []}
 
@@ -154,6 +156,9 @@ class SuiteProcess:
         code = self._process.returncode
         transcript.ended_well = code in _GOOD_ENDS
         if current is None and (transcript.declaration is None or transcript.ended_well):
+            return
+        if current is None and code == _USAGE and not transcript.results:
+            transcript.problems.append(transcript.output)
             return
         seconds = time.monotonic() - self._since
         if self._hung:

@@ -80,6 +80,17 @@ def test_a_run_of_nothing_does_not_conform(
     assert page.startswith(f"# goodgpu: no test was run: {why}\n")
 
 
+def test_an_expression_that_pytest_cannot_read(
+    sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
+) -> None:
+    plugin_site.add("goodgpu")
+    done = sagellm("conformance", "goodgpu", "-k", "a(", "-o", str(tmp_path), path=plugin_site)
+    assert done.returncode == 1
+    assert "Wrong expression passed to '-k': a(" in done.stderr
+    assert done.stderr.endswith("hint: Correct the expression of -k.\n")
+    assert not (tmp_path / "conformance.json").exists()
+
+
 def test_a_plugin_that_core_cannot_probe_does_not_conform(
     sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
 ) -> None:
