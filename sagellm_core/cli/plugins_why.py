@@ -15,6 +15,8 @@ from .suggestions import suggest_backend, suggest_reference
 from .table import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sagellm_core.providers import Candidate
 
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     help="The model to run. [default: $SAGELLM_MODEL]",
 )
 @click.option(
+    "-b",
     "--backend",
     metavar="NAME",
     shell_complete=suggest_backend,
@@ -62,7 +65,7 @@ def command(
         return exit_codes.ERROR if failed else exit_codes.OK
     print_table(
         ("", "RANK", "PROVIDER", "DEVICE", "DISTRIBUTION", "REASON"),
-        [_row(each, each == explanation.chosen) for each in explanation.candidates],
+        [_row(each, each[0] == explanation.chosen) for each in _grouped(explanation.candidates)],
     )
     shown = {each.rejection.message for each in explanation.candidates if each.rejection}
     for warning in explanation.warnings:
@@ -78,7 +81,24 @@ def command(
     return exit_codes.OK
 
 
-def _row(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
+def _grouped(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """What has a row: a candidate each, but those that claim one name have one together."""
+    groups: list[list[Candidate]] = []
+    taken: dict[str, list[Candidate]] = {}
+    for each in candidates:
+        if each.rejection is not None and each.rejection.code == "duplicate":
+            if each.entry.name in taken:
+                taken[each.entry.name].append(each)
+                continue
+            taken[each.entry.name] = group = [each]
+        else:
+            group = [each]
+        groups.append(group)
+    return groups
+
+
+def _row(group: Sequence[Candidate], chosen: bool) -> tuple[str, ...]:
+    candidate = group[0]
     rejection = candidate.rejection
     if rejection is not None:
         reason = f"{rejection.message} {rejection.hint}".rstrip()
@@ -89,6 +109,6 @@ def _row(candidate: Candidate, chosen: bool) -> tuple[str, ...]:
         str(candidate.rank or "-"),
         candidate.entry.name,
         candidate.device.id if candidate.device else "-",
-        f"{candidate.entry.dist} {candidate.entry.version}",
+        ", ".join(dict.fromkeys(f"{each.entry.dist} {each.entry.version}" for each in group)),
         " ".join(reason.split()),
     )
