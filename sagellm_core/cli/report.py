@@ -23,10 +23,10 @@ def print_json(value: Any) -> None:
 
 
 def print_error(message: str, hint: str, *, color: bool | None = None) -> None:
-    """What happened and what to do, on stderr."""
+    """What happened and what to do, on stderr; each line of the hint is one of its own."""
     click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=color)
-    if hint:
-        click.echo(click.style("hint: ", fg="cyan", bold=True) + hint, err=True, color=color)
+    for line in hint.splitlines():
+        click.echo(click.style("hint: ", fg="cyan", bold=True) + line, err=True, color=color)
 
 
 def report_usage(error: click.ClickException, *, json: bool, color: bool | None = None) -> None:

@@ -47,7 +47,8 @@ class SageLLMError(Exception):
     """Base of every error of sagellm.
 
     :param message: one sentence: what happened, with the numbers and names involved.
-    :param hint: one sentence: what to do now; empty when there is nothing useful to say.
+    :param hint: one sentence: what to do now; empty when there is nothing useful to say. Where
+        several providers were refused, a line for each that begins with its name.
     """
 
     #: Stable name for programs; never changes once released.

@@ -83,8 +83,8 @@ def command_line(main: Callable[[Sequence[str]], int]) -> int:
         return main(sys.argv[1:])
     except SageLLMError as error:
         print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        for line in error.hint.splitlines():
+            print(f"hint: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

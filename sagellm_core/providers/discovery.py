@@ -18,6 +18,8 @@ from .naming import name_problem
 from .rejection import Rejection
 
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+#: The same for every plugin, so that it is said once where several have it.
+_NAME_IT = "Name it in SAGELLM_PLUGINS, or ask for the backend by name."
 
 
 class PluginEntry(NamedTuple):
@@ -230,7 +232,7 @@ def _rejection(
         return Rejection(
             "blocked",
             f"{entry.title} is disabled by SAGELLM_DISABLE_PLUGINS or -p no:{entry.name}.",
-            f"Take {entry.name!r} out of it to use the plugin.",
+            "To use it, take it out of SAGELLM_DISABLE_PLUGINS and leave -p no:NAME away.",
         )
     if twins and entry in twins:
         return _duplicate(entry.name, twins)
@@ -242,13 +244,13 @@ def _rejection(
         return Rejection(
             "not_allowed",
             f"{entry.title} is not among SAGELLM_PLUGINS={','.join(controls.allow)}.",
-            f"Add {entry.name!r} to it, or ask for the backend by name.",
+            _NAME_IT,
         )
     if not controls.autoload and controls.allow is None:
         return Rejection(
             "not_allowed",
             f"{entry.title} is not loaded of itself: SAGELLM_PLUGIN_AUTOLOAD is off.",
-            f"Name it in SAGELLM_PLUGINS, or ask for the backend {entry.name!r} by name.",
+            _NAME_IT,
         )
     return None
 

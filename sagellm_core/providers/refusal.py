@@ -106,9 +106,8 @@ def nothing_at_all(
     what = "embed with" if capability is Capability.EMBED else "run"
     what += " a model" if reference is None else f" {reference!r}"
     sentences = " ".join(dict.fromkeys(reason.message for reason in reasons))
-    hints = dict.fromkeys(reason.hint for reason in reasons if reason.hint)
     error = NoProviderError(
-        f"No installed provider can {what} here. {sentences}", hint=" ".join(hints)
+        f"No installed provider can {what} here. {sentences}", hint=_hints(ranked)
     )
     detail = next((reason.detail for reason in reasons if reason.detail), "")
     _caused(error, detail)
@@ -127,13 +126,13 @@ def broken_with_hardware(report: ProbeReport, winner: Candidate) -> SageLLMError
         devices = listed(_present(report.devices))
         rejection = report.rejection
         message = f"{rejection.message} Its hardware is present: {devices}."
-        hint = f"{rejection.hint} {way_out}".strip()
+        hint = f"{rejection.hint}\n{way_out}".strip()
         return refusal(rejection._replace(message=message, hint=hint))
     device = next(each for each in report.devices if each.state == "present_unusable")
     reason = device.reason.strip().rstrip(".")
     return DeviceUnavailableError(
         f"{report.entry.title} cannot use {device.id}, which is present: {reason}.",
-        hint=f"{device.hint} {way_out}".strip(),
+        hint=f"{device.hint}\n{way_out}".strip(),
     )
 
 
@@ -144,7 +143,24 @@ def news(reports: Sequence[ProbeReport]) -> list[str]:
         if report.rejection is not None and report.rejection.code not in _WISHES:
             sentences.append(report.rejection.message)
         sentences += report.warnings
-    return sentences
+    # Two that claim one name are refused for one reason.
+    return list(dict.fromkeys(sentences))
+
+
+def _hints(rejected: Sequence[Candidate]) -> str:
+    """What to do about each plugin, in a line that begins with its name.
+
+    Plugins with the same hint share a line; where there is one plugin only, it goes unnamed. A
+    hint may end in a command: a line of its own is what can be copied.
+    """
+    named: dict[str, dict[str, None]] = {}
+    for each in rejected:
+        if each.rejection is not None and each.rejection.hint:
+            hint = " ".join(each.rejection.hint.split())
+            named.setdefault(hint, {})[each.entry.name] = None
+    if len({each.entry.name for each in rejected}) == 1:
+        return "\n".join(named)
+    return "\n".join(f"{', '.join(names)}: {hint}" for hint, names in named.items())
 
 
 def _code(candidate: Candidate) -> str:

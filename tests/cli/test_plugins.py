@@ -84,6 +84,46 @@ def test_why_of_a_backend_by_name(sagellm: Callable[..., Any], zoo: Any) -> None
     assert "there is no /dev/n" in explained["error"]["message"]
 
 
+def test_why_takes_the_short_flag_of_run(sagellm: Callable[..., Any], zoo: Any) -> None:
+    done = sagellm("plugins", "why", "-b", "goodgpu", path=zoo.path)
+    assert done.returncode == 0, done.stderr
+    assert "goodgpu on dev:0 was asked for by name." in done.stdout
+
+
+def test_why_says_once_that_a_name_is_taken(sagellm: Callable[..., Any], zoo: Any) -> None:
+    zoo.add("twin", dist="first-twin")
+    zoo.add("twin", dist="second-twin")
+    done = sagellm("plugins", "why", path=zoo.path)
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "twin" in line]
+    assert line.split()[:2] == ["-", "twin"]
+    assert " first-twin 1.0, second-twin 1.0 " in line
+    assert line.endswith("pip uninstall first-twin or pip uninstall second-twin")
+    explained = json.loads(sagellm("plugins", "why", "--json", path=zoo.path).stdout)
+    assert sum("twin" in warning for warning in explained["warnings"]) == 1
+    assert [each["dist"] for each in explained["candidates"] if each["name"] == "twin"] == [
+        "first-twin",
+        "second-twin",
+    ]
+
+
+def test_each_hint_says_whose_it_is(sagellm: Callable[..., Any], zoo: Any) -> None:
+    zoo.add("twin", dist="first-twin")
+    zoo.add("twin", dist="second-twin")
+    zoo.add("goodcpu", device_class="CPU")
+    zoo.add("misspelt", tail="@hookimpl\ndef sagellm_open_runer(model): pass")
+    done = sagellm("plugins", "why", path=zoo.path, env={"SAGELLM_PLUGINS": "misspelt"})
+    assert done.returncode == 1
+    hints = [line for line in done.stderr.splitlines() if not line.startswith("error: ")]
+    assert sum("SAGELLM_PLUGINS" in line for line in hints) == 1
+    uninstall = "pip uninstall first-twin or pip uninstall second-twin"
+    assert f"hint: twin: Keep one of them: {uninstall}" in hints
+    assert "hint: misspelt: Did you mean sagellm_open_runner?" in hints
+    (named,) = [line for line in hints if "SAGELLM_PLUGINS" in line]
+    names, _, rest = named.removeprefix("hint: ").partition(": ")
+    assert {"crashgpu", "goodcpu", "goodgpu", "nogpu"} <= set(names.split(", "))
+    assert rest == "Name it in SAGELLM_PLUGINS, or ask for the backend by name."
+
+
 def test_why_for_embedding(sagellm: Callable[..., Any], plugin_site: Any) -> None:
     plugin_site.add("goodgpu", capabilities="frozenset({'generate'})")
     plugin_site.add("vecgpu", capabilities="frozenset({'embed'})")

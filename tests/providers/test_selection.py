@@ -92,7 +92,14 @@ class TestAuto:
             choose(plugin_site.controls())
         for reason in ("no chip on the bus", "no mamba", "needs sagellm-core >=9", "no luck"):
             assert reason in caught.value.message
-        assert "Buy one." in caught.value.hint
+        # The first line is that of the plugins that the test leaves out.
+        assert caught.value.hint.splitlines()[-4:] == [
+            "bad: Upgrade it (pip install -U sagellm-bad), or leave it out with"
+            " SAGELLM_DISABLE_PLUGINS=bad.",
+            "cannot: Use another model, or a provider that covers this one.",
+            "gone: Buy one.",
+            'old: Run: pip install "sagellm-core>=9"',
+        ]
         assert "RuntimeError" in str(caught.value.__cause__)
 
     def test_none_installed(self) -> None:
@@ -162,6 +169,13 @@ class TestBroken:
         assert reason in caught.value.message
         for way in ("--allow-fallback", "SAGELLM_DISABLE_PLUGINS=npu", "--backend cpux"):
             assert way in caught.value.hint
+
+    def test_a_command_in_the_hint_ends_with_its_line(self, plugin_site: Any) -> None:
+        plugin_site.add("npu", devices=UNUSABLE.replace("Get it.", "Run: npu-setup"))
+        plugin_site.add("cpux", device_class="CPU")
+        with pytest.raises(DeviceUnavailableError) as caught:
+            choose(plugin_site.controls())
+        assert caught.value.hint.splitlines()[0] == "Run: npu-setup"
 
     @pytest.mark.parametrize(("broken", "error", "reason"), CASES)
     def test_unless_falling_back_is_allowed_which_is_said(
