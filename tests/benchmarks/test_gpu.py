@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +62,7 @@ def test_one_json_of_all_that_was_run(tmp_path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "sound: all that was asked for"
     report = json.loads(target.read_text(encoding="utf-8"))
     assert report["crowd"] == {"skipped": "not asked for"}
     assert report["copy_gb_per_second"] > 0
@@ -68,3 +71,98 @@ def test_one_json_of_all_that_was_run(tmp_path) -> None:
         assert report[name]["tokens_per_second"] > 0
         # A tiny run is held to no target.
         assert report[name]["met"] is None
+
+
+def test_without_time_nothing_is_proved(tmp_path) -> None:
+    target = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--backend", "cpu", "--tiny"]
+    run = subprocess.run(
+        [*command, "--limit", "0", "--skip", "few", "--json", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert run.returncode == 1, run.stderr
+    assert run.stdout.splitlines()[-1] == (
+        "not sound: correctness: no time was left; conformance: no time was left; "
+        "alone: no time was left; crowd: no time was left"
+    )
+    # What proves something is the last to be cut off.
+    parts = [name for name in json.loads(target.read_text()) if name not in ("machine", "tiny")]
+    assert parts[1:-1] == ["correctness", "conformance", "alone", "few", "crowd"]
+
+
+def answer(model: str, outcome: str, detail: str = "") -> dict[str, str]:
+    return {"model": model, "outcome": outcome, "detail": detail}
+
+
+GOOD: dict[str, Any] = {
+    "machine": {"torch": "2.9"},
+    "correctness": [answer("llama", "same"), answer("SmolLM2", "not run", "not installed")],
+    "conformance": {"exit_code": 0, "report": {}},
+    "alone": {"tokens_per_second": 3.0, "met": False},
+    "few": {"skipped": "not asked for"},
+}
+
+
+def test_a_sound_report() -> None:
+    from benchmarks.gpu.verdict import doubts
+
+    assert doubts(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "doubt"),
+    [
+        ("correctness", {"skipped": "no time was left"}, "no time was left"),
+        (
+            "correctness",
+            [answer("all", "not run", "transformers is not installed")],
+            "all not run (transformers is not installed)",
+        ),
+        (
+            "correctness",
+            [answer("llama", "same"), answer("phi3", "skipped", "no time was left")],
+            "phi3 skipped (no time was left)",
+        ),
+        ("correctness", [answer("llama", "different", "1 of 5")], "llama different (1 of 5)"),
+        ("conformance", {"skipped": "no time was left"}, "no time was left"),
+        ("conformance", {"exit_code": 1, "report": {}}, "exit code 1"),
+        ("conformance", {"exit_code": None, "problem": "it took long"}, "it took long"),
+        ("alone", {"failed": "OSError: full"}, "OSError: full"),
+        ("alone", {"skipped": "no time was left"}, "no time was left"),
+    ],
+)
+def test_what_makes_a_report_unsound(name: str, part: Any, doubt: str) -> None:
+    from benchmarks.gpu.verdict import doubts
+
+    assert doubts({**GOOD, name: part}) == [f"{name}: {doubt}"]
+
+
+def test_no_model_is_begun_without_time(tmp_path, monkeypatch) -> None:
+    from benchmarks.gpu import correctness
+    from benchmarks.gpu.scenarios import Place
+
+    pytest.importorskip("transformers")
+    began: list[str] = []
+    monkeypatch.setattr(
+        correctness,
+        "_guarded",
+        lambda name, run: began.append(name) or correctness.Compared(name, "same", ""),
+    )
+    place = Place("cpu", "cpu", "auto", True, tmp_path)
+    found = correctness.compare(place, lambda: 1.0 - len(began))
+    assert len(began) == 1
+    assert {each.outcome for each in found[1:]} == {"skipped"}
+
+
+def test_conformance_ends_with_all_it_started(process_mark) -> None:
+    from benchmarks.gpu.conforming import conformance
+
+    begin = time.monotonic()
+    found = conformance("cpu", 2.0)
+    assert time.monotonic() - begin < 10
+    assert found == {"exit_code": None, "problem": "it took more than 2 s"}
+    assert process_mark.gone()
