@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from sagellm_core import __version__
 from sagellm_core.contract.device import DeviceInfo, DeviceState, Finding, Severity
 from sagellm_core.contract.errors import SageLLMError
 from sagellm_core.contract.version import CONTRACT_VERSION
-from sagellm_core.providers import Controls, ProbeReport, discover, probe
+from sagellm_core.providers import Controls, PluginEntry, ProbeReport, discover, probe
 
 from .intruders import eviction, intruders
+from .sample_model import sample_model
 
 #: Rejections that the user asked for.
 _WANTED = frozenset({"blocked", "not_allowed", "not_requested"})
@@ -85,7 +86,7 @@ def _plugins(controls: Controls) -> Iterator[Line]:
             ),
         )
         return
-    reports = probe(entries, None, diagnose=True)
+    reports = _probed(entries)
     for report in reports:
         detail = report.rejection.detail if report.rejection is not None else ""
         for finding in _report(report):
@@ -105,6 +106,15 @@ def _plugins(controls: Controls) -> Iterator[Line]:
                 hint="The lines above say why.",
             ),
         )
+
+
+def _probed(entries: Sequence[PluginEntry]) -> list[ProbeReport]:
+    """Asked about a model too: what they answer does not matter here, but that it is an answer."""
+    try:
+        with sample_model() as model:
+            return probe(entries, model, diagnose=True)
+    except OSError:
+        return probe(entries, None, diagnose=True)
 
 
 def _report(report: ProbeReport) -> Iterator[Finding]:

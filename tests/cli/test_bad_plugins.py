@@ -72,6 +72,19 @@ DOCTOR: dict[str, tuple[dict[str, Any], str, str]] = {
         "DeviceInfo.state is 'broken', not one of usable, present_unusable, absent.",
         "",
     ),
+    "wrong_answer": (
+        {"tail": "@hookimpl\ndef sagellm_can_load(model, device): return True"},
+        "sagellm_can_load returned a bool, not LoadAnswer.",
+        "",
+    ),
+    "wrong_verdict": (
+        {
+            "tail": "@hookimpl\ndef sagellm_can_load(model, device):"
+            " return LoadAnswer(verdict='maybe')"
+        },
+        "LoadAnswer.verdict is 'maybe', not one of yes, no, unknown.",
+        "",
+    ),
     "wrong_findings": (
         {"tail": "@hookimpl\ndef sagellm_diagnose(device): return 'fine'"},
         "sagellm_diagnose returned a str, not a list of Finding.",
