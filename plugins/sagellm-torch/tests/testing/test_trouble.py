@@ -68,12 +68,16 @@ def test_memory_for_some_of_the_rows_is_enough(sim, engine, prompts) -> None:
     client = EngineClient(engine)
     expected = [a.token_ids for a in client.generate(batch, _SAMPLINGS[0], timeout=60)]
     with sim.watch() as alone:
-        client.generate(batch[2], _SAMPLINGS[0], timeout=60)
+        client.generate(batch[4], _SAMPLINGS[0], timeout=60)
     with sim.watch() as together:
         client.generate(batch, _SAMPLINGS[0], timeout=60)
     assert together.peak > alone.peak
-    sim.memory.total = (alone.peak + together.peak) // 2
-    assert [a.token_ids for a in client.generate(batch, _SAMPLINGS[0], timeout=60)] == expected
+    sim.memory.total = alone.peak + (together.peak - alone.peak) // 4
+    # How many of them come together is the threads' to decide: once is enough.
+    for _ in range(10):
+        assert [a.token_ids for a in client.generate(batch, _SAMPLINGS[0], timeout=60)] == expected
+        if engine.stats().preemptions:
+            break
     assert engine.stats().preemptions > 0
 
 
