@@ -8,12 +8,12 @@ import weakref
 from threading import Thread
 
 import torch
-from sagellm_torch import Decoder, DecoderConfig, DenseLinear, Linear
+from sagellm_torch import Decoder, DecoderConfig, DenseLinear, Linear, ResidualLinear
 from sagellm_torch.linear import DenseEmbedding, EmbeddingTable
 from sagellm_torch.weights import DecoderWeights, LayerWeights
 
 from sagellm_cpu.coded_linear import CodedLinear
-from sagellm_cpu.packed_linear import PackedLinear
+from sagellm_cpu.packed_linear import PackedLinear, PackedResidualLinear
 
 from .decoder import ACTIVATIONS, NativeDecoder, NativeLayer, NativeWeights
 from .library import NativePool
@@ -108,16 +108,17 @@ class Conversion:
 
     def _native(self, linear: Linear) -> Linear:
         with torch.no_grad():
-            return to_native(linear, self._pool)
+            native = to_native(linear, self._pool)
+        return native if isinstance(native, NativeLinear) else linear
 
 
-def to_native(linear: Linear, pool: NativePool) -> Linear:
+def to_native(linear: Linear | ResidualLinear, pool: NativePool) -> Linear | ResidualLinear:
     """A native layer over the same weight."""
     library = pool.library
     if isinstance(linear, CodedLinear):
         packed = pack_codes(library, linear.parts, linear.bias, exact=linear.exact)
         return NativeLinear(packed, pool)
-    if isinstance(linear, (PackedLinear, DenseLinear)):
+    if isinstance(linear, (PackedLinear, PackedResidualLinear, DenseLinear)):
         return NativeLinear(pack_dense(library, narrowest([linear.weight]), linear.bias), pool)
     return linear
 

@@ -16,15 +16,14 @@ from sagellm_torch.embedding.pack import Pack
 from sagellm_torch.linear import (
     ActivatedLinear,
     AddedLinear,
-    DenseLinear,
     Linear,
     ResidualLinear,
 )
 
 from sagellm_core.contract import DeviceOutOfMemoryError, InsufficientMemoryError, RunnerError
 from sagellm_cpu.coded_linear import PendingLinear
-from sagellm_cpu.packed_linear import PackedLinear, PackedResidualLinear
 
+from .conversion import to_native
 from .decoder import ACTIVATIONS
 from .library import NativePool
 from .linear import NativeLinear
@@ -35,7 +34,6 @@ from .structures import (
     EncoderPassStructure,
     EncoderTablesStructure,
 )
-from .weight import narrowest, pack_dense
 
 _NO_MEMORY = 1
 
@@ -176,10 +174,8 @@ def _native(part: Linear | ResidualLinear, pool: NativePool) -> NativeLinear | N
     linear = part.linear if isinstance(part, (AddedLinear, ActivatedLinear)) else part
     if isinstance(linear, PendingLinear):
         linear = linear.native() or linear
-    if isinstance(linear, (DenseLinear, PackedLinear, PackedResidualLinear)):
-        weight = pack_dense(pool.library, narrowest([linear.weight]), linear.bias)
-        return NativeLinear(weight, pool)
-    return linear if isinstance(linear, NativeLinear) else None
+    native = to_native(linear, pool)
+    return native if isinstance(native, NativeLinear) else None
 
 
 def _norm(norm: Norm) -> EncoderNormStructure:

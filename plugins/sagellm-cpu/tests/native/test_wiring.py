@@ -243,6 +243,22 @@ def late(compiled, monkeypatch) -> Callable[[], None]:
     return arrive
 
 
+@pytest.fixture
+def awaited(compiled, monkeypatch) -> None:
+    """The library is there for who waits for it."""
+    from sagellm_cpu.native import kernels
+
+    build = NativeBuild(compiled, 1)
+    library, build._library = build._library, None
+
+    def wait(timeout: float | None = None) -> bool:
+        build._library = library
+        return True
+
+    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
+    monkeypatch.setattr(build, "wait", wait)
+
+
 _TEXTS = ["A lamp.", "Fishing boats come home, each with a lantern.", "1783 " * 60]
 
 
@@ -273,13 +289,13 @@ def test_an_encoder_switches_between_two_passes(late, quantization) -> None:
 
 
 def test_an_encoder_that_cannot_be_converted_goes_on(late, monkeypatch, caplog) -> None:
-    from sagellm_cpu.native import encoder
+    from sagellm_cpu.native import conversion
 
     model: Any = load_model(minilm(), CPUAdapter(), LoadOptions())
     embedder = open_embedder(model, EmbedderConfig())
     batch = embedder.encode(_TEXTS).token_ids
     before = embedder.embed(batch, normalize=True)
-    pack, room = encoder.pack_dense, 6
+    pack, room = conversion.pack_dense, 6
 
     def full(*arguments: Any) -> Any:
         nonlocal room
@@ -288,7 +304,7 @@ def test_an_encoder_that_cannot_be_converted_goes_on(late, monkeypatch, caplog) 
             raise MemoryError("no room")
         return pack(*arguments)
 
-    monkeypatch.setattr(encoder, "pack_dense", full)
+    monkeypatch.setattr(conversion, "pack_dense", full)
     late()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -301,18 +317,7 @@ def test_an_encoder_that_cannot_be_converted_goes_on(late, monkeypatch, caplog) 
     ]
 
 
-def test_loading_can_wait_for_the_kernels(tiny, compiled, monkeypatch) -> None:
-    from sagellm_cpu.native import kernels
-
-    build = NativeBuild(compiled, 1)
-    library, build._library = build._library, None
-
-    def wait(timeout: float | None = None) -> bool:
-        build._library = library
-        return True
-
-    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
-    monkeypatch.setattr(build, "wait", wait)
+def test_loading_can_wait_for_the_kernels(tiny, awaited) -> None:
     model = _load(tiny("llama"), None, native="wait")
     assert isinstance(model.decoder, NativeDecoder)
 
@@ -325,18 +330,7 @@ def test_an_encoder_without_native_kernels() -> None:
     assert model.notes == ()
 
 
-def test_what_only_fits_natively_waits_for_the_compiler(tiny, compiled, monkeypatch) -> None:
-    from sagellm_cpu.native import kernels
-
-    build = NativeBuild(compiled, 1)
-    library, build._library = build._library, None
-
-    def wait(timeout: float | None = None) -> bool:
-        build._library = library
-        return True
-
-    monkeypatch.setattr(kernels, "native_build", lambda directory, jobs: build)
-    monkeypatch.setattr(build, "wait", wait)
+def test_what_only_fits_natively_waits_for_the_compiler(tiny, awaited) -> None:
     path = tiny("llama", torch.bfloat16)
     count = describe(path).parameter_count
     assert count is not None
