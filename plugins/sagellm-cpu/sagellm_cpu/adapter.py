@@ -29,7 +29,7 @@ from sagellm_torch.weights import DecoderWeights
 
 from sagellm_core.contract import ConfigurationError, ModelDescription
 
-from .coded_linear import CodedEmbedding, CodedLinear, PendingLinear
+from .coded_linear import CodedEmbedding, CodedLinear
 from .footprint import WORTH_ROUNDING, bytes_per_weight, tied_copy_bytes
 from .memory import read_memory
 from .native.kernels import NativeKernels
@@ -138,13 +138,7 @@ class CPUAdapter(DeviceAdapter):
             return DenseLinear(weight, bias, shared=shared)
         return PackedLinear(weight, bias)
 
-    def decoder_linear(
-        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
-    ) -> Linear:
-        """For the native kernels, once they are there; before that for oneDNN."""
-        return self._native(weights, biases) or self.merged_linear(weights, biases)
-
-    def encoder_linear(
+    def fusible_linear(
         self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
     ) -> Linear:
         """For the native kernels, once they are there; before that for oneDNN."""
@@ -173,23 +167,6 @@ class CPUAdapter(DeviceAdapter):
         if self._converts:
             return CodedLinear(weights, bias, exact=exact)
         return self.merged_linear([weight.dequantise() for weight in weights], biases)
-
-    def quantized_encoder_linear(
-        self, weights: Sequence[QuantizedWeight], biases: Sequence[torch.Tensor | None]
-    ) -> Linear:
-        """For the native kernels, from the first call on at which they are there."""
-        bias, kernels = merge_biases(biases), self._kernels
-
-        def make() -> Linear | None:
-            if kernels is None:
-                return None
-            return kernels.quantized_linear(weights, bias, exact=False)
-
-        native = make()
-        if native is not None:
-            return native
-        numbers = self.merged_linear([weight.dequantise() for weight in weights], biases)
-        return PendingLinear(make, numbers) if self._converts else numbers
 
     def tied_linear(
         self, weight: torch.Tensor | QuantizedWeight, *, exact: bool

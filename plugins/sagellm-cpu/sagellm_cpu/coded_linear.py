@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
-from sagellm_torch import Linear
 from sagellm_torch.quantization import QuantizedWeight
 
 #: Outputs whose weights are numbers at a time: some megabytes, which stay in the caches.
@@ -64,30 +63,3 @@ class CodedEmbedding:
 def _pieces(weight: QuantizedWeight) -> Iterator[QuantizedWeight]:
     for first in range(0, weight.shape[0], _ROWS):
         yield weight.reordered(itemgetter(slice(first, first + _ROWS)))
-
-
-class PendingLinear:
-    """A layer of an encoder, of few bits, until there is a native one.
-
-    :param native: makes the native layer, or gives ``None`` as long as it cannot.
-    :param numbers: the same layer over the numbers that its codes stand for.
-    """
-
-    __slots__ = ("_layer", "_native")
-
-    def __init__(self, native: Callable[[], Linear | None], numbers: Linear) -> None:
-        self._native = native
-        self._layer = numbers
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the layer that computes."""
-        return self._layer.nbytes
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """``x @ weight.T + bias``, float32 [T, in] -> [T, out]."""
-        return self._layer(x)
-
-    def native(self) -> Linear | None:
-        """The native layer, which takes this one's place; ``None`` as long as there is none."""
-        return self._native()

@@ -147,23 +147,13 @@ class DeviceAdapter(DeviceOperators):
         weight, bias = merge(weights, biases)
         return self.linear(weight, bias)
 
-    def decoder_linear(
+    def fusible_linear(
         self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
     ) -> Linear:
-        """Prepare a decoder's layer, or several over one input as one.
+        """Prepare a layer, or several over one input as one, of a model that may be fused.
 
-        Apart from :meth:`merged_linear` for devices that compute whole decoder steps in their own
-        way.
-        """
-        return self.merged_linear(weights, biases)
-
-    def encoder_linear(
-        self, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
-    ) -> Linear:
-        """Prepare an encoder's layer, or several over one input as one.
-
-        Apart from :meth:`merged_linear` for devices that compute whole encoder passes in their own
-        way.
+        Apart from :meth:`merged_linear` for devices with a :meth:`fuse_decoder` or
+        :meth:`fuse_encoder`, which need weights in their own way.
         """
         return self.merged_linear(weights, biases)
 
@@ -182,16 +172,7 @@ class DeviceAdapter(DeviceOperators):
         :param exact: inputs stay floats. Else the device may round them to int8, with a scale
             for each row or group.
         """
-        return self.decoder_linear([weight.dequantise() for weight in weights], biases)
-
-    def quantized_encoder_linear(
-        self, weights: Sequence[QuantizedWeight], biases: Sequence[torch.Tensor | None]
-    ) -> Linear:
-        """Prepare an encoder's layer of few bits, or several over one input as one.
-
-        Only devices with :attr:`encoder_quantizations` are asked. Inputs may be rounded to int8.
-        """
-        return self.encoder_linear([weight.dequantise() for weight in weights], biases)
+        return self.fusible_linear([weight.dequantise() for weight in weights], biases)
 
     def tied_linear(
         self, weight: torch.Tensor | QuantizedWeight, *, exact: bool
@@ -259,11 +240,11 @@ class DeviceAdapter(DeviceOperators):
 
         :param activation: a key of :data:`sagellm_torch.activations.ACTIVATIONS`.
         """
-        return ActivatedLinear(self.encoder_linear([weight], [bias]), ACTIVATIONS[activation])
+        return ActivatedLinear(self.fusible_linear([weight], [bias]), ACTIVATIONS[activation])
 
     def residual_linear(self, weight: torch.Tensor, bias: torch.Tensor | None) -> ResidualLinear:
         """Prepare a linear layer whose product is added to what is there already."""
-        return AddedLinear(self.encoder_linear([weight], [bias]))
+        return AddedLinear(self.fusible_linear([weight], [bias]))
 
     def linear_copies(self, weight_bytes: int, *, shared: bool) -> int:
         """Bytes that :meth:`linear` keeps for a weight beyond the weight itself."""

@@ -180,7 +180,7 @@ class _Reader(TensorReader):
             coded = [weight for weight in weights if isinstance(weight, QuantizedWeight)]
             return self._adapter.quantized_linear(coded, biases, exact=self._plan.exact)
         plain = [weight for weight in weights if isinstance(weight, torch.Tensor)]
-        return self._adapter.decoder_linear(plain, biases)
+        return self._adapter.fusible_linear(plain, biases)
 
     def _plain(self, prefix: str, out_size: int, in_size: int, *, bias: bool) -> Linear:
         weight = self._weight(f"{prefix}.weight", out_size, in_size)

@@ -21,7 +21,6 @@ from sagellm_torch.linear import (
 )
 
 from sagellm_core.contract import DeviceOutOfMemoryError, InsufficientMemoryError, RunnerError
-from sagellm_cpu.coded_linear import PendingLinear
 
 from .conversion import to_native
 from .decoder import ACTIVATIONS
@@ -172,8 +171,6 @@ def _replaced(layer: EncoderLayer, native: Sequence[NativeLinear], activation: s
 
 def _native(part: Linear | ResidualLinear, pool: NativePool) -> NativeLinear | None:
     linear = part.linear if isinstance(part, (AddedLinear, ActivatedLinear)) else part
-    if isinstance(linear, PendingLinear):
-        linear = linear.native() or linear
     native = to_native(linear, pool)
     return native if isinstance(native, NativeLinear) else None
 

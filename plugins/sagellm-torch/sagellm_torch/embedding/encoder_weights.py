@@ -182,7 +182,7 @@ class _Reader(TensorReader):
         down = self._take_linear(f"{prefix}.{names.down}", hidden, inner)
         merged = [weight for weight, _ in parts], [bias for _, bias in parts]
         return EncoderLayer(
-            qkv=self._rounded(*merged) if self._int8 else self._adapter.encoder_linear(*merged),
+            qkv=self._rounded(*merged) if self._int8 else self._adapter.fusible_linear(*merged),
             output=self._residual(*output),
             attention_norm=self._norm(f"{prefix}.{names.attention_norm}"),
             up=self._activated(*up),
@@ -202,9 +202,8 @@ class _Reader(TensorReader):
         return self._adapter.activated_linear(weight, bias, activation)
 
     def _rounded(self, weights: list[torch.Tensor], biases: list[torch.Tensor]) -> Linear:
-        return self._adapter.quantized_encoder_linear(
-            [quantise_int8(weight, int8_group(weight.shape[1])) for weight in weights], biases
-        )
+        codes = [quantise_int8(weight, int8_group(weight.shape[1])) for weight in weights]
+        return self._adapter.quantized_linear(codes, biases, exact=False)
 
     def _take_linear(self, prefix: str, out: int, into: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.take(f"{prefix}.weight", out, into), self.take(f"{prefix}.bias", out)
