@@ -50,17 +50,16 @@ def test_a_checkout_is_found_without_being_installed(tmp_path) -> None:
     assert found["sagellm-core"].version
 
 
+def tiny_run(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--backend", "cpu", "--tiny", *flags]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False
+    )
+
+
 def test_one_json_of_all_that_was_run(tmp_path) -> None:
     target = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--backend", "cpu", "--tiny"]
-    run = subprocess.run(
-        [*command, "--skip", "conformance", "correctness", "crowd", "--json", str(target)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+    run = tiny_run("--skip", "conformance", "correctness", "crowd", "--json", str(target))
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "sound: all that was asked for"
     report = json.loads(target.read_text(encoding="utf-8"))
@@ -75,15 +74,7 @@ def test_one_json_of_all_that_was_run(tmp_path) -> None:
 
 def test_without_time_nothing_is_proved(tmp_path) -> None:
     target = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--backend", "cpu", "--tiny"]
-    run = subprocess.run(
-        [*command, "--limit", "0", "--skip", "few", "--json", str(target)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+    run = tiny_run("--limit", "0", "--skip", "few", "--json", str(target))
     assert run.returncode == 1, run.stderr
     assert run.stdout.splitlines()[-1] == (
         "not sound: correctness: no time was left; conformance: no time was left; "

@@ -12,6 +12,13 @@ import pytest
 FAST = ("-k", "test_hooks_are or test_the_contract or test_info")
 
 
+def declared(folder: Path, text: str) -> list[str]:
+    """Words of the command for 'goodgpu' with this file of a declaration; both stay in a folder."""
+    file = folder / "test_it.py"
+    file.write_text(text)
+    return ["conformance", "goodgpu", "--declaration", str(file), "-o", str(folder)]
+
+
 def written(place: Path) -> tuple[dict[str, Any], str]:
     data = json.loads((place / "conformance.json").read_text(encoding="utf-8"))
     return data, (place / "conformance.md").read_text(encoding="utf-8")
@@ -131,14 +138,13 @@ def test_provider_options_are_recorded(
     sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
 ) -> None:
     plugin_site.add("goodgpu")
-    file = tmp_path / "test_it.py"
-    file.write_text(
+    words = declared(
+        tmp_path,
         "from sagellm_core.testing import Declaration\n"
         "from sagellm_core.testing.suite import *\n"
         "DECLARATION = Declaration(plugin='goodgpu', capabilities=set(),\n"
-        "    provider_options={'threads': 2, 'kind': object})\n"
+        "    provider_options={'threads': 2, 'kind': object})\n",
     )
-    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
     done = sagellm(*words, *FAST, path=plugin_site)
     assert done.returncode == 0, done.stdout + done.stderr
     data, page = written(tmp_path)
@@ -189,13 +195,12 @@ def test_a_file_about_another_plugin(
 ) -> None:
     plugin_site.add("goodgpu")
     plugin_site.add("othergpu")
-    file = tmp_path / "test_it.py"
-    file.write_text(
+    words = declared(
+        tmp_path,
         "from sagellm_core.testing import Declaration\n"
         "from sagellm_core.testing.suite import *\n"
-        "DECLARATION = Declaration(plugin='othergpu', capabilities=set())\n"
+        "DECLARATION = Declaration(plugin='othergpu', capabilities=set())\n",
     )
-    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
     done = sagellm(*words, *FAST, path=plugin_site)
     assert done.returncode == 1
     assert "The declaration is about 'othergpu', not about 'goodgpu'." in done.stderr
@@ -206,9 +211,9 @@ def test_a_file_that_cannot_be_collected(
     sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
 ) -> None:
     plugin_site.add("goodgpu")
-    file = tmp_path / "test_it.py"
-    file.write_text("from sagellm_core.testing.suite import *\nimport nothing_of_that_name\n")
-    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
+    words = declared(
+        tmp_path, "from sagellm_core.testing.suite import *\nimport nothing_of_that_name\n"
+    )
     done = sagellm(*words, "--json", path=plugin_site)
     assert done.returncode == 1
     error = json.loads(done.stdout)["error"]
@@ -220,16 +225,15 @@ def test_a_file_without_the_suite(
     sagellm: Callable[..., Any], plugin_site: Any, tmp_path: Path
 ) -> None:
     plugin_site.add("goodgpu")
-    file = tmp_path / "test_it.py"
-    file.write_text(
+    words = declared(
+        tmp_path,
         "from sagellm_core.testing import Declaration\n"
-        "DECLARATION = Declaration(plugin='goodgpu', capabilities=set())\n"
+        "DECLARATION = Declaration(plugin='goodgpu', capabilities=set())\n",
     )
-    words = ("conformance", "goodgpu", "--declaration", str(file), "-o", str(tmp_path))
     done = sagellm(*words, path=plugin_site)
     assert done.returncode == 1
     error, hint = done.stderr.strip().splitlines()
-    assert error == f"error: {file} has no test of the suite."
+    assert error == f"error: {tmp_path / 'test_it.py'} has no test of the suite."
     assert "from sagellm_core.testing.suite import *" in hint
 
 
